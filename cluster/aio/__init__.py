@@ -1,0 +1,1 @@
+"""The asyncio habits of the house: supervised background tasks, backoff, clock, latest-value channel."""

@@ -1,0 +1,1 @@
+"""Pure vocabulary: ids, states, specs, objects, endpoints, changes, errors, codec, contracts."""

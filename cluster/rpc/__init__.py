@@ -1,0 +1,1 @@
+"""gRPC binding of the contracts, and the identity that its mutual TLS rests on."""

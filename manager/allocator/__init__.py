@@ -1,0 +1,1 @@
+"""4 EQUIP: subnets, virtual addresses, task addresses, published ports, node numbers."""

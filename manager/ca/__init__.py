@@ -1,0 +1,1 @@
+"""The certificate authority of the cluster: issuing, renewing, rotating."""

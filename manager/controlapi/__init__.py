@@ -1,0 +1,1 @@
+"""1 ADMIT: authorize, validate and propose what a client asks for."""

@@ -1,0 +1,1 @@
+"""6 DELIVER: assignments to nodes, heartbeats and statuses back."""

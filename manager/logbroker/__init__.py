@@ -1,0 +1,1 @@
+"""Orders for log streams: who reads, which tasks, whom the worker dials."""

@@ -1,0 +1,1 @@
+"""2b AGREE: driver, log storage, snapshots and transport around the pure core."""

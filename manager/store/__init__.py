@@ -1,0 +1,1 @@
+"""2 REMEMBER: immutable snapshots, the pure apply, indexes, the Proposer port."""

@@ -1,0 +1,1 @@
+"""This machine: the daemon that builds every object, its HTTP API and its data plane."""

@@ -1,0 +1,1 @@
+"""Runs tasks: keeps this node's containers as the manager assigned them."""
