@@ -1,0 +1,120 @@
+"""What a client can ask of the control plane. Every id is drawn at the edge that took the request, so a retry is the same request."""
+
+from msgspec import Struct
+
+from cluster.api.ids import Id
+from cluster.api.specs import ClusterSpec, ConfigSpec, Extensions, NetworkSpec, NodeSpec, SecretSpec, ServiceSpec
+
+
+class CreateService(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag=1, tag_field="k"):
+    id: Id
+    spec: ServiceSpec
+    extensions: Extensions = Extensions()
+    registry_auth: str = ""
+
+
+class UpdateService(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag=2, tag_field="k"):
+    """`version` is what the client read (Version.Index). `rollback`: to the previous spec, the given one is ignored."""
+
+    request_id: Id
+    id: Id
+    version: int
+    spec: ServiceSpec
+    extensions: Extensions | None = None
+    """None keeps the present ones."""
+    registry_auth: str = ""
+    registry_auth_from: str = "spec"
+    rollback: bool = False
+
+
+class RemoveService(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag=3, tag_field="k"):
+    id: Id
+
+
+class UpdateNode(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag=4, tag_field="k"):
+    request_id: Id
+    id: Id
+    version: int
+    spec: NodeSpec
+
+
+class RemoveNode(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag=5, tag_field="k"):
+    id: Id
+    force: bool = False
+
+
+class CreateNetwork(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag=6, tag_field="k"):
+    id: Id
+    spec: NetworkSpec
+
+
+class RemoveNetwork(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag=7, tag_field="k"):
+    id: Id
+
+
+class CreateSecret(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag=8, tag_field="k"):
+    id: Id
+    spec: SecretSpec
+
+
+class UpdateSecret(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag=9, tag_field="k"):
+    request_id: Id
+    id: Id
+    version: int
+    spec: SecretSpec
+
+
+class RemoveSecret(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag=10, tag_field="k"):
+    id: Id
+
+
+class CreateConfig(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag=11, tag_field="k"):
+    id: Id
+    spec: ConfigSpec
+
+
+class UpdateConfigObject(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag=12, tag_field="k"):
+    request_id: Id
+    id: Id
+    version: int
+    spec: ConfigSpec
+
+
+class RemoveConfig(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag=13, tag_field="k"):
+    id: Id
+
+
+class UpdateCluster(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag=14, tag_field="k"):
+    request_id: Id
+    version: int
+    spec: ClusterSpec
+    rotate_worker_token: str = ""
+    """The new secret part, drawn at the edge; empty keeps the token."""
+    rotate_manager_token: str = ""
+    rotate_unlock_key: bool = False
+
+
+Command = (
+    CreateService
+    | UpdateService
+    | RemoveService
+    | UpdateNode
+    | RemoveNode
+    | CreateNetwork
+    | RemoveNetwork
+    | CreateSecret
+    | UpdateSecret
+    | RemoveSecret
+    | CreateConfig
+    | UpdateConfigObject
+    | RemoveConfig
+    | UpdateCluster
+)
+
+
+class Outcome(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """The request is committed on a quorum and on disk. `version`: the index at which that is visible."""
+
+    id: Id
+    version: int
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,89 @@
+"""Every refusal, rooted once. Each carries its facts; only the edges (HTTP, RPC, CLI) turn them into codes and text."""
+
+from collections.abc import Mapping
+
+
+class ShoalError(Exception):
+    """Something was refused or failed, and the text names the thing, the fault and the cure."""
+
+
+class InvalidArgument(ShoalError):
+    """The request itself is wrong (400)."""
+
+
+class Unauthorized(ShoalError):
+    """The caller did not prove who it is (401)."""
+
+
+class Forbidden(ShoalError):
+    """The caller is known and may not do this (403)."""
+
+
+class NotFound(ShoalError):
+    """The named thing does not exist (404)."""
+
+
+class Conflict(ShoalError):
+    """The request meets the present state badly (409)."""
+
+
+class TooLarge(ShoalError):
+    """A body or message over its bound (413)."""
+
+
+class Internal(ShoalError):
+    """We are at fault (500)."""
+
+
+class Unavailable(ShoalError):
+    """Not now: no leader, no quorum, too busy, not in a swarm (503)."""
+
+
+class FailedPrecondition(InvalidArgument):
+    """A request that makes no sense in the present state; Docker answers 400 to these."""
+
+
+class OutOfSequence(Conflict):
+    """A compare-and-swap met a newer version. Docker answers 500 with these words; clients look for them."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"rpc error: code = Unknown desc = update out of sequence: {what} was changed since it was read")
+
+
+class StaleSnapshot(ShoalError):
+    """A change set was decided on facts that no longer hold; whoever proposed it looks again. Never leaves the manager."""
+
+
+class NoLeader(Unavailable):
+    """No manager leads right now, or this one cannot reach it."""
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(
+            "rpc error: code = Unknown desc = The swarm does not have a leader. It's possible that too few managers are online. "
+            "Make sure more than half of the managers are online." + (f" ({detail})" if detail else "")
+        )
+
+
+# The codes that travel between nodes. A number is never reused.
+CODES: Mapping[str, type[ShoalError]] = {
+    "invalid": InvalidArgument,
+    "precondition": FailedPrecondition,
+    "unauthorized": Unauthorized,
+    "forbidden": Forbidden,
+    "not_found": NotFound,
+    "conflict": Conflict,
+    "too_large": TooLarge,
+    "internal": Internal,
+    "unavailable": Unavailable,
+}
+
+
+def code_of(error: ShoalError) -> str:
+    """The code that the error's nearest named class has on the wire."""
+    names = {cls: code for code, cls in CODES.items()}
+    return next((names[cls] for cls in type(error).__mro__ if cls in names), "internal")
+
+
+def from_code(code: str, text: str) -> ShoalError:
+    """The error that `code_of` named, with its text, on the other side of a wire."""
+    return CODES.get(code, Internal)(text)
