@@ -60,6 +60,25 @@ class IssuedCertificate(Struct, frozen=True, kw_only=True, gc=False, omit_defaul
     """PEM bundle of the roots to trust from now on."""
 
 
+class AdmissionRequest(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """A node that wants to join, as the manager it asked passes it on to the leader."""
+
+    node_id: Id
+    """Drawn by the joining node: a retry is the same node."""
+    secret: str
+    """The secret part of a join token."""
+    csr: str
+    addr: str = ""
+
+
+class Admitted(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    node_id: Id
+    role: Role
+    cluster_id: Id
+    certificate: str
+    roots: str
+
+
 class MemberRequest(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     addr: str
 
@@ -105,6 +124,11 @@ class Membership(Protocol):
 
 
 class NodeCA(Protocol):
+    @allow(MANAGERS)
+    async def admit(self, caller: Caller, request: AdmissionRequest) -> Admitted:
+        """Let a node with a valid join token into the swarm; served by the leader."""
+        ...
+
     @allow(NODES)
     async def renew(self, caller: Caller, request: CertificateRequest) -> IssuedCertificate: ...
 

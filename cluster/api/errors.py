@@ -38,6 +38,9 @@ class Internal(ShoalError):
 class Unavailable(ShoalError):
     """Not now: no leader, no quorum, too busy, not in a swarm (503)."""
 
+    leader_addr: str = ""
+    """Where to ask instead, if that is known."""
+
 
 class FailedPrecondition(InvalidArgument):
     """A request that makes no sense in the present state; Docker answers 400 to these."""

@@ -1,0 +1,102 @@
+"""The calling side of the contracts on gRPC. A method is named by its function: `remote.unary(ControlAPI.execute, command)`.
+
+Errors come back as the class they were raised as; a peer that cannot be reached is `Unavailable`.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
+
+import grpc
+import msgspec
+
+from cluster.api.contracts import Caller
+from cluster.api.errors import ShoalError, Unavailable, from_code
+from cluster.rpc import tls
+from cluster.rpc.identity import MANAGER_NAME, Identity
+from cluster.rpc.methods import Method, describe
+from cluster.rpc.server import CODE_KEY, LEADER_KEY
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+_encoder = msgspec.msgpack.Encoder()
+_described: dict[Callable[..., object], tuple[Method, Callable[[bytes], Any]]] = {}
+
+
+class RpcError(Unavailable):
+    """The peer could not be reached, or the connection broke: whether the call took effect is not known."""
+
+
+class Remote:
+    """A connection to one peer. `expect`: what its certificate must be for, any manager unless a node's id is given."""
+
+    def __init__(self, address: str, identity: Identity, *, expect: str = MANAGER_NAME) -> None:
+        self.address = address
+        self._channel = grpc.aio.secure_channel(address, tls.channel_credentials(identity), options=tls.channel_options(expect))
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def __aenter__(self) -> "Remote":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def unary(self, method: Callable[[Any, Caller, Request], Awaitable[Response]], request: Request, *, timeout: float) -> Response:
+        """Call and wait for the one answer; `timeout` in seconds."""
+        facts, decode = _facts(method)
+        call = self._channel.unary_unary(facts.path, _encoder.encode, decode)
+        try:
+            answer: Response = await call(request, timeout=timeout)
+        except grpc.aio.AioRpcError as failed:
+            raise _ours(failed, self.address) from failed
+        return answer
+
+    async def send_all(
+        self, method: Callable[[Any, Caller, AsyncIterator[Request]], Awaitable[Response]], requests: AsyncIterator[Request]
+    ) -> Response:
+        """Stream requests until they end (or for ever); returns the one answer."""
+        facts, decode = _facts(method)
+        call = self._channel.stream_unary(facts.path, _encoder.encode, decode)
+        try:
+            answer: Response = await call(requests)
+        except grpc.aio.AioRpcError as failed:
+            raise _ours(failed, self.address) from failed
+        return answer
+
+    async def exchange(
+        self,
+        method: Callable[[Any, Caller, AsyncIterator[Request]], AsyncIterator[Response]],
+        requests: AsyncIterator[Request],
+    ) -> AsyncIterator[Response]:
+        """Stream both ways; ends when the peer ends it."""
+        facts, decode = _facts(method)
+        call = self._channel.stream_stream(facts.path, _encoder.encode, decode)(requests)
+        try:
+            async for answer in call:
+                yield answer
+        except grpc.aio.AioRpcError as failed:
+            raise _ours(failed, self.address) from failed
+        finally:
+            call.cancel()
+
+
+def _facts(method: Callable[..., object]) -> tuple[Method, Callable[[bytes], Any]]:
+    known = _described.get(method)
+    if known is None:
+        facts = describe(method)
+        known = _described[method] = (facts, msgspec.msgpack.Decoder(facts.response).decode)
+    return known
+
+
+def _ours(failed: grpc.aio.AioRpcError, address: str) -> ShoalError:
+    metadata = dict(failed.trailing_metadata() or ())
+    code = metadata.get(CODE_KEY)
+    if isinstance(code, str):
+        error = from_code(code, failed.details() or "")
+        leader = metadata.get(LEADER_KEY)
+        if isinstance(leader, str) and isinstance(error, Unavailable):
+            error.leader_addr = leader
+        return error
+    return RpcError(f"manager {address} cannot be reached: {failed.details() or failed.code().name.lower()}")
