@@ -1,0 +1,83 @@
+"""Where the API listens and who may come: unix sockets for root and a group, TCP with certificates if asked."""
+
+import contextlib
+import grp
+import os
+import socket
+import ssl
+import stat
+import struct
+from typing import NamedTuple
+
+from cluster.api.errors import InvalidArgument
+from node_agent.api.messages import Peer
+from node_agent.api.wire import Wire
+
+BACKLOG = 4096
+
+
+class Listening(NamedTuple):
+    """A bound socket; with a TLS context, clients must show a certificate if the context says so."""
+
+    sock: socket.socket
+    tls: ssl.SSLContext | None = None
+
+
+def bind_unix(path: str, *, group: str = "docker", mode: int = 0o660) -> Listening:
+    """A unix socket that root and the group, if there is one, may use. One left by a dead daemon is replaced, a live one never."""
+    if len(os.fsencode(path)) > 107:
+        raise InvalidArgument(f"cannot listen on {path}: a unix socket's path has at most 107 bytes; choose a shorter one")
+    _remove_dead(path)
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        before = os.umask(0o777 & ~(mode & 0o600))
+        try:
+            sock.bind(path)
+        finally:
+            os.umask(before)
+        try:
+            os.chown(path, -1, grp.getgrnam(group).gr_gid)
+        except (KeyError, PermissionError):
+            mode &= 0o700
+        os.chmod(path, mode)
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise InvalidArgument(f"cannot listen on {path}: {error.strerror}") from error
+    return Listening(sock)
+
+
+def _remove_dead(path: str) -> None:
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            raise InvalidArgument(f"cannot listen on {path}: there is a file of that name which is no socket")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+    raise InvalidArgument(f"cannot listen on {path}: another daemon does; stop it or choose another -H")
+
+
+def bind_tcp(host: str, port: int, *, tls: ssl.SSLContext | None = None) -> Listening:
+    """A TCP socket."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        sock = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise InvalidArgument(f"cannot listen on tcp://{host}:{port}: {error.strerror}") from error
+    return Listening(sock, tls)
+
+
+def peer_of(wire: Wire) -> Peer:
+    """Who is on the other end."""
+    if wire.is_unix:
+        credentials = wire.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        pid, uid, gid = struct.unpack("3i", credentials)
+        return Peer(uid=uid, gid=gid, pid=pid)
+    with contextlib.suppress(OSError):
+        return Peer(address=wire.sock.getpeername()[0])
+    return Peer()
