@@ -9,6 +9,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from cluster.api.ids import Id
 from cluster.api.objects import Attachment, Object, TaskStatus
+from cluster.api.specs import PortConfig
 from cluster.api.states import Kind, TaskState
 
 FORMAT = 1
@@ -49,7 +50,22 @@ class Remember(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, 
     object_id: Id
 
 
-Change = Put | Remove | TaskChange | Remember
+class Expect(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag=5, tag_field="c"):
+    """This object must exist when the set is applied: something else in the set refers to it. A `base` other than 0 is its version."""
+
+    kind: Kind
+    id: Id
+    base: int = 0
+
+
+class ExpectPorts(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag=6, tag_field="c"):
+    """No other service may hold these published ports when the set is applied; a host-mode port may be shared by host-mode services."""
+
+    service_id: Id
+    ports: tuple[PortConfig, ...]
+
+
+Change = Put | Remove | TaskChange | Remember | Expect | ExpectPorts
 
 
 class ChangeSet(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag=1, tag_field="e"):
