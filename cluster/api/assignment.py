@@ -27,6 +27,8 @@ class AssignedTask(Value, frozen=True, kw_only=True):
     node_id: Id
     spec: TaskSpec
     desired_state: TaskState
+    state: TaskState = TaskState.NEW
+    """Observed, as the leader knows it when it first sends the task: a node that lost its journal must not run an ended one again."""
     attachments: tuple[AssignedAttachment, ...] = ()
     host_ports: tuple[PortConfig, ...] = ()
     publishes: bool = False

@@ -1,0 +1,65 @@
+"""Issues certificates on the leader: for nodes that join, and for nodes whose certificate ends or whose role changed."""
+
+from collections.abc import Callable
+
+from cluster.aio.clock import Clock
+from cluster.api.contracts import AdmissionRequest, Admitted, Caller, CertificateRequest, IssuedCertificate
+from cluster.api.errors import StaleSnapshot, Unavailable
+from cluster.api.ids import Id
+from cluster.api.specs import SECOND
+from cluster.api.states import Role
+from manager.ca.admission import Decision, admit, cluster_of, renew
+from manager.ca.authority import Root, issue
+from manager.store.proposer import Proposer
+from manager.store.snapshot import Snapshot
+
+_TRIES = 10
+
+
+class CertificateService:
+    """Implements the NodeCA contract. `serial` draws certificate serial numbers."""
+
+    def __init__(self, *, snapshot: Callable[[], Snapshot], proposer: Proposer, clock: Clock, serial: Callable[[], int]) -> None:
+        self._snapshot = snapshot
+        self._proposer = proposer
+        self._clock = clock
+        self._serial = serial
+
+    async def admit(self, caller: Caller, request: AdmissionRequest) -> Admitted:
+        del caller
+        role = await self._settle(lambda now: admit(now, request))
+        certificate, roots = self._issue(request.csr, request.node_id, role)
+        cluster = cluster_of(self._snapshot())
+        return Admitted(node_id=request.node_id, role=role, cluster_id=cluster.id, certificate=certificate, roots=roots)
+
+    async def renew(self, caller: Caller, request: CertificateRequest) -> IssuedCertificate:
+        role = await self._settle(lambda now: renew(now, caller.node_id))
+        certificate, roots = self._issue(request.csr, caller.node_id, role)
+        return IssuedCertificate(certificate=certificate, roots=roots)
+
+    async def _settle(self, decide: Callable[[Snapshot], Decision]) -> Role:
+        """Decide on the latest snapshot until the change is committed."""
+        for _ in range(_TRIES):
+            decision = decide(self._snapshot())
+            if not decision.changes:
+                return decision.role
+            try:
+                await self._proposer.propose(decision.changes)
+            except StaleSnapshot:
+                continue
+            return decision.role
+        raise Unavailable("the node's entry changes too fast to issue a certificate: try again")
+
+    def _issue(self, csr: str, node_id: Id, role: Role) -> tuple[str, str]:
+        cluster = cluster_of(self._snapshot())
+        certificate = issue(
+            Root(certificate=cluster.root_ca.cert, key=cluster.root_ca.key.decode()),
+            csr,
+            node_id=node_id,
+            role=role,
+            cluster_id=cluster.id,
+            now=self._clock.wall() / SECOND,
+            lifetime=cluster.spec.ca_config.node_cert_expiry / SECOND,
+            serial=self._serial(),
+        )
+        return certificate, cluster.root_ca.cert

@@ -1,0 +1,88 @@
+"""Where requests become values: specs as Go clients send them (nulls for absent), look-up by id, name or prefix, as Docker does. Pure."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from cluster.api.errors import InvalidArgument, NotFound
+from cluster.api.objects import Object
+from cluster.api.states import Kind
+from manager.store.snapshot import Snapshot
+from node_agent.api.messages import MAX_BODY, ApiRequest
+
+T = TypeVar("T")
+
+
+async def body_as(request: ApiRequest, into: type[T], *, at_most: int = MAX_BODY) -> T:
+    """The JSON body as a value; members that are null count as absent, unknown ones are ignored, as Go's decoder does."""
+    return as_value(await request.json(dict[str, Any], at_most=at_most), into)
+
+
+def as_value(raw: object, into: type[T]) -> T:
+    try:
+        return msgspec.convert(without_nulls(raw), type=into)
+    except msgspec.ValidationError as wrong:
+        raise InvalidArgument(f"invalid JSON: {wrong}") from wrong
+
+
+def without_nulls(raw: object) -> object:
+    if isinstance(raw, dict):
+        return {name: without_nulls(value) for name, value in raw.items() if value is not None}
+    if isinstance(raw, list):
+        return [without_nulls(value) for value in raw if value is not None]
+    return raw
+
+
+def name_of(kind: Kind, found: Any) -> str:
+    """The name that people use for an object."""
+    return str(found.description.hostname if kind is Kind.NODE else found.spec.name)
+
+
+def table(now: Snapshot, kind: Kind) -> Mapping[str, Any]:
+    tables: dict[Kind, Mapping[str, Any]] = {
+        Kind.NODE: now.nodes,
+        Kind.SERVICE: now.services,
+        Kind.TASK: now.tasks,
+        Kind.NETWORK: now.networks,
+        Kind.SECRET: now.secrets,
+        Kind.CONFIG: now.configs,
+    }
+    return tables[kind]
+
+
+def look_up(now: Snapshot, kind: Kind, reference: str) -> Any:
+    """By full id, then name, then id prefix. Raises NotFound, or InvalidArgument for one that could mean several."""
+    rows = table(now, kind)
+    if (exact := rows.get(reference)) is not None:
+        return exact
+    if kind is not Kind.TASK and (named := _named(now, kind, reference)):
+        return _only(named, kind, reference)
+    if reference and (begun := [rows[key] for key in rows if key.startswith(reference)]):
+        return _only(begun, kind, reference)
+    raise NotFound(f"{kind} {reference} not found")
+
+
+def _named(now: Snapshot, kind: Kind, name: str) -> list[Object]:
+    if kind is Kind.NODE:
+        return [node for node in now.nodes.values() if node.description.hostname == name]
+    found = now.named(kind, name)
+    return [] if found is None else [found]
+
+
+def _only(found: list[Any], kind: Kind, reference: str) -> Any:
+    if len(found) > 1:
+        raise InvalidArgument(f"{kind} {reference} is ambiguous ({len(found)} matches found)")
+    return found[0]
+
+
+def version_of(request: ApiRequest, what: str) -> int:
+    """`?version=`: what an update was decided on."""
+    text = request.query.get("version")
+    if not text.isdigit():
+        raise InvalidArgument(f"invalid {what} version '{text}': strconv.ParseUint: parsing \"{text}\": invalid syntax")
+    return int(text)
+
+
+def newest_first(rows: Iterable[Any]) -> list[Any]:
+    return sorted(rows, key=lambda row: (row.created_at, row.id))

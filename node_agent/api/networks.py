@@ -1,0 +1,125 @@
+"""`/networks`: one list of two worlds. Overlays of the swarm are ours, all else is the engine's; our shadow bridges are hidden."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from cluster.api.commands import CreateNetwork, RemoveNetwork
+from cluster.api.errors import Conflict, Forbidden, InvalidArgument, NotFound, Unavailable
+from cluster.api.objects import Network
+from cluster.api.specs import NetworkSpec
+from cluster.api.states import Kind
+from manager.store.snapshot import Snapshot
+from node_agent.api import views
+from node_agent.api.backend import Swarm
+from node_agent.api.edge import as_value, look_up
+from node_agent.api.filters import Filters
+from node_agent.api.messages import ApiRequest, ApiResponse, EngineReply, PassToEngine, Response, json_response, no_content
+from node_agent.api.routing import Route
+
+_FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
+SHADOW_LABEL = "shoal.network"
+
+
+class Networks:
+    """The noun's handlers: this node's swarm beside its engine."""
+
+    def __init__(self, swarm: Swarm) -> None:
+        self._swarm = swarm
+
+    def routes(self) -> Sequence[Route]:
+        return (
+            Route("GET", "/networks", self.list),
+            Route("POST", "/networks/create", self.create),
+            Route("GET", "/networks/{id}", self.inspect),
+            Route("DELETE", "/networks/{id}", self.remove),
+        )
+
+    async def _overlays(self) -> Snapshot | None:
+        """The swarm's networks where they can be known; a worker shows its engine's alone."""
+        if not self._swarm.is_manager:
+            return None
+        try:
+            return await self._swarm.read()
+        except Unavailable:
+            return self._swarm.latest()
+
+    async def list(self, request: ApiRequest) -> Response:
+        filters = request.query.filters(*_FILTERS)
+        now = await self._overlays()
+        ours = [] if now is None else [views.network(row, now) for row in now.networks.values() if _matches(row, filters)]
+
+        async def merge(reply: EngineReply) -> ApiResponse:
+            if not reply.ok:
+                return json_response(ours) if ours else reply.respond()
+            local = [row for row in reply.json() or () if not _shadow(row)]
+            return json_response([*local, *ours])
+
+        return PassToEngine(reply=merge)
+
+    async def inspect(self, request: ApiRequest) -> Response:
+        reference, scope = request.params["id"], request.query.get("scope")
+        now = await self._overlays()
+        found = None if now is None or scope == "local" else _find(now, reference)
+
+        async def prefer_exact(reply: EngineReply) -> ApiResponse:
+            if reply.ok and not _shadow(reply.json()):
+                return reply.respond()
+            raise NotFound(f"network {reference} not found")
+
+        if found is not None and now is not None:
+            return json_response(views.network(found, now, verbose=request.query.flag("verbose")))
+        if scope in {"swarm", "global"}:
+            raise NotFound(f"network {reference} not found")
+        return PassToEngine(reply=prefer_exact)
+
+    async def create(self, request: ApiRequest) -> Response:
+        raw = await request.json(dict[str, Any])
+        name = raw.get("Name") or ""
+        driver = raw.get("Driver") or "bridge"
+        now = await self._overlays()
+        if now is not None and (taken := now.named(Kind.NETWORK, name)) is not None:
+            raise Conflict(f"network with name {name} already exists (id {taken.id})")
+        if driver != "overlay" and raw.get("Scope") != "swarm":
+            return PassToEngine(body=msgspec.json.encode(raw))
+        if raw.get("ConfigOnly") or (raw.get("ConfigFrom") or {}).get("Network"):
+            raise InvalidArgument("a config-only network cannot be an overlay of the swarm: give the options to the network itself")
+        spec = as_value({**raw, "Driver": driver, "Scope": "swarm"}, NetworkSpec)
+        outcome = await self._swarm.execute(CreateNetwork(id=self._swarm.draw_id(), spec=spec))
+        return json_response({"Id": outcome.id, "Warning": ""}, status=201)
+
+    async def remove(self, request: ApiRequest) -> Response:
+        reference = request.params["id"]
+        now = await self._overlays()
+        found = None if now is None else _find(now, reference)
+        if found is None:
+            return PassToEngine()
+        if found.spec.ingress:
+            raise Forbidden("the ingress network cannot be removed: services publish their ports through it")
+        await self._swarm.execute(RemoveNetwork(id=found.id))
+        return no_content()
+
+
+def _find(now: Snapshot, reference: str) -> Network | None:
+    try:
+        found: Network = look_up(now, Kind.NETWORK, reference)
+    except NotFound:
+        return None
+    return found
+
+
+def _shadow(row: dict[str, Any]) -> bool:
+    return SHADOW_LABEL in (row.get("Labels") or {})
+
+
+def _matches(row: Network, filters: Filters) -> bool:
+    return (
+        filters.prefix("id", row.id)
+        and filters.contains("name", row.spec.name)
+        and filters.exact("driver", row.spec.driver)
+        and filters.exact("scope", "swarm")
+        and filters.exact("type", "custom")
+        and filters.labels(row.spec.labels)
+        and not filters.flag("dangling", default=False)
+    )

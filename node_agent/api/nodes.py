@@ -1,0 +1,78 @@
+"""`/nodes`: the members of the swarm."""
+
+from collections.abc import Sequence
+
+from cluster.api.commands import RemoveNode, UpdateNode
+from cluster.api.errors import NotFound
+from cluster.api.objects import Node
+from cluster.api.specs import NodeSpec
+from cluster.api.states import Kind
+from manager.store.snapshot import Snapshot
+from node_agent.api import views
+from node_agent.api.backend import Swarm
+from node_agent.api.edge import body_as, look_up, newest_first, version_of
+from node_agent.api.messages import ApiRequest, ApiResponse, json_response
+from node_agent.api.routing import Route
+
+
+class Nodes:
+    """The noun's handlers over this node's swarm."""
+
+    def __init__(self, swarm: Swarm) -> None:
+        self._swarm = swarm
+
+    def routes(self) -> Sequence[Route]:
+        return (
+            Route("GET", "/nodes", self.list),
+            Route("GET", "/nodes/{id}", self.inspect),
+            Route("POST", "/nodes/{id}/update", self.update),
+            Route("DELETE", "/nodes/{id}", self.remove),
+        )
+
+    async def list(self, request: ApiRequest) -> ApiResponse:
+        filters = request.query.filters("id", "label", "node.label", "membership", "name", "role")
+        now = await self._swarm.read()
+        managers = self._swarm.managers()
+        roots = _trust_root(now)
+        return json_response(
+            [
+                views.node(row, managers, trust_root=roots)
+                for row in newest_first(now.nodes.values())
+                if filters.prefix("id", row.id)
+                and filters.prefix("name", row.description.hostname)
+                and filters.labels(row.description.engine.labels)
+                and filters.labels(row.spec.labels, name="node.label")
+                and filters.exact("membership", row.membership.value)
+                and filters.exact("role", row.spec.role.value)
+            ]
+        )
+
+    async def inspect(self, request: ApiRequest) -> ApiResponse:
+        now = await self._swarm.read()
+        reference = request.params["id"]
+        row: Node = look_up(now, Kind.NODE, self._swarm.node_id if reference == "self" else reference)
+        return json_response(views.node(row, self._swarm.managers(), trust_root=_trust_root(now)))
+
+    async def update(self, request: ApiRequest) -> ApiResponse:
+        version = version_of(request, "node")
+        spec = await body_as(request, NodeSpec)
+        row = await self._named(request)
+        await self._swarm.execute(UpdateNode(request_id=self._swarm.draw_id(), id=row.id, version=version, spec=spec))
+        return ApiResponse(status=200)
+
+    async def remove(self, request: ApiRequest) -> ApiResponse:
+        row = await self._named(request)
+        await self._swarm.execute(RemoveNode(id=row.id, force=request.query.flag("force")))
+        return ApiResponse(status=200)
+
+    async def _named(self, request: ApiRequest) -> Node:
+        """Docker knows `self` for reading only."""
+        reference = request.params["id"]
+        if reference == "self":
+            raise NotFound("node self not found")
+        row: Node = look_up(await self._swarm.read(), Kind.NODE, reference)
+        return row
+
+
+def _trust_root(now: Snapshot) -> str:
+    return now.cluster.root_ca.cert if now.cluster else ""

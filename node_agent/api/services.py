@@ -1,0 +1,151 @@
+"""`/services`: the specs that clients post, the list they watch. Step 2 of the path of `service create`."""
+
+import base64
+import json
+from collections.abc import Sequence
+
+import msgspec
+
+from cluster.api.commands import CreateService, RemoveService, UpdateService
+from cluster.api.errors import InvalidArgument
+from cluster.api.objects import Service
+from cluster.api.specs import Extensions, Mode, ServiceSpec, mode_of
+from cluster.api.states import Kind
+from node_agent.api import views
+from node_agent.api.backend import Swarm
+from node_agent.api.edge import body_as, look_up, newest_first, version_of
+from node_agent.api.messages import ApiRequest, ApiResponse, json_response
+from node_agent.api.routing import Route
+
+EXTENSIONS_HEADER = "x-shoal-extensions"
+_EXTENSION_LABEL = "io.shoal."
+
+
+class Services:
+    """The noun's handlers over this node's swarm."""
+
+    def __init__(self, swarm: Swarm) -> None:
+        self._swarm = swarm
+
+    def routes(self) -> Sequence[Route]:
+        return (
+            Route("GET", "/services", self.list),
+            Route("POST", "/services/create", self.create),
+            Route("GET", "/services/{id}", self.inspect),
+            Route("POST", "/services/{id}/update", self.update),
+            Route("DELETE", "/services/{id}", self.remove),
+        )
+
+    async def list(self, request: ApiRequest) -> ApiResponse:
+        filters = request.query.filters("id", "label", "mode", "name", "runtime")
+        for mode in filters.get("mode"):
+            if mode not in {"replicated", "global", "replicated-job", "global-job"}:
+                raise InvalidArgument(f"invalid filter 'mode={mode}'")
+        now = await self._swarm.read()
+        status = request.query.flag("status")
+        found = [
+            row
+            for row in newest_first(now.services.values())
+            if filters.prefix("id", row.id)
+            and filters.prefix("name", row.spec.name)
+            and filters.labels(row.spec.labels)
+            and filters.exact("mode", _filter_word(row))
+            and filters.exact("runtime", row.spec.task_template.runtime or "container")
+        ]
+        defaults = request.query.flag("insertDefaults")
+        return json_response([views.service(row, now, version=request.version, defaults=defaults, status=status) for row in found])
+
+    async def inspect(self, request: ApiRequest) -> ApiResponse:
+        now = await self._swarm.read()
+        row: Service = look_up(now, Kind.SERVICE, request.params["id"])
+        return json_response(views.service(row, now, version=request.version, defaults=request.query.flag("insertDefaults")))
+
+    async def create(self, request: ApiRequest) -> ApiResponse:
+        spec = await body_as(request, ServiceSpec)
+        outcome = await self._swarm.execute(
+            CreateService(
+                id=self._swarm.draw_id(),
+                spec=spec,
+                extensions=extensions_of(request, spec) or Extensions(),
+                registry_auth=_auth(request),
+            )
+        )
+        answer: dict[str, object] = {"ID": outcome.id}
+        if outcome.warnings:
+            answer["Warnings"] = outcome.warnings
+        return json_response(answer, status=201)
+
+    async def update(self, request: ApiRequest) -> ApiResponse:
+        version = version_of(request, "service")
+        rollback = request.query.get("rollback")
+        if rollback not in {"", "previous"}:
+            raise InvalidArgument(f"unrecognized rollback option {rollback}")
+        auth_from = request.query.get("registryAuthFrom", "spec") or "spec"
+        if auth_from not in {"spec", "previous-spec"}:
+            raise InvalidArgument(f"unsupported registryAuthFrom value {auth_from}")
+        spec = await body_as(request, ServiceSpec)
+        now = await self._swarm.read()
+        row: Service = look_up(now, Kind.SERVICE, request.params["id"])
+        outcome = await self._swarm.execute(
+            UpdateService(
+                request_id=self._swarm.draw_id(),
+                id=row.id,
+                version=version,
+                spec=spec,
+                extensions=extensions_of(request, spec),
+                registry_auth=_auth(request),
+                registry_auth_from=auth_from,
+                rollback=bool(rollback),
+            )
+        )
+        return json_response({"Warnings": outcome.warnings or None})
+
+    async def remove(self, request: ApiRequest) -> ApiResponse:
+        row: Service = look_up(await self._swarm.read(), Kind.SERVICE, request.params["id"])
+        await self._swarm.execute(RemoveService(id=row.id))
+        return ApiResponse(status=200)
+
+
+def extensions_of(request: ApiRequest, spec: ServiceSpec) -> Extensions | None:
+    """Shoal's own wishes: from the header (our CLI) or from labels `io.shoal.*` (any client). None: neither was given."""
+    header = request.headers.get(EXTENSIONS_HEADER)
+    if header:
+        try:
+            return msgspec.json.decode(base64.b64decode(header, validate=True), type=Extensions)
+        except (ValueError, msgspec.MsgspecError) as wrong:
+            raise InvalidArgument(f"the header X-Shoal-Extensions cannot be read: {wrong}") from wrong
+    labels = {name.removeprefix(_EXTENSION_LABEL): value for name, value in spec.labels.items() if name.startswith(_EXTENSION_LABEL)}
+    if not labels:
+        return None
+    drain = labels.get("drain-timeout")
+    return Extensions(drain_timeout=None if drain is None else _duration(drain))
+
+
+def _duration(text: str) -> int:
+    units = {"ms": 1_000_000, "s": 1_000_000_000, "m": 60_000_000_000}
+    for unit in ("ms", "s", "m"):
+        number = text.removesuffix(unit)
+        if number != text and number.replace(".", "", 1).isdigit():
+            return int(float(number) * units[unit])
+    raise InvalidArgument(f"label io.shoal.drain-timeout: {text!r} is no duration: write it as 500ms, 5s or 1m")
+
+
+def _auth(request: ApiRequest) -> str:
+    """X-Registry-Auth, checked: it must be base64 of JSON, or nothing."""
+    auth = request.headers.get("x-registry-auth")
+    if not auth:
+        return ""
+    try:
+        json.loads(base64.urlsafe_b64decode(auth + "=" * (-len(auth) % 4)))
+    except ValueError as wrong:
+        raise InvalidArgument("invalid X-Registry-Auth header: it must be base64url of a JSON object") from wrong
+    return auth
+
+
+def _filter_word(row: Service) -> str:
+    return {
+        Mode.REPLICATED: "replicated",
+        Mode.GLOBAL: "global",
+        Mode.REPLICATED_JOB: "replicated-job",
+        Mode.GLOBAL_JOB: "global-job",
+    }[mode_of(row.spec)]

@@ -1,0 +1,141 @@
+"""The daemon's configuration: dockerd's flags and keys, one frozen value. Pure: files are read by main.py.
+
+A key in daemon.json and the flag of the same name must not both be given, as with dockerd.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from cluster.api.errors import InvalidArgument
+
+DEFAULT_CONFIG_FILE = "/etc/shoal/daemon.json"
+DEFAULT_SOCKET = "unix:///run/shoal/shoal.sock"
+
+
+class Config(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
+    """Every setting of `shoald`; the wire names are the keys of daemon.json, the flags are the same with `--`."""
+
+    hosts: tuple[str, ...] = (DEFAULT_SOCKET,)
+    data_root: str = "/var/lib/shoal"
+    exec_root: str = "/run/shoal"
+    pidfile: str = "/run/shoal/shoald.pid"
+    group: str = "docker"
+    debug: bool = False
+    log_level: str = "info"
+    log_format: str = "text"
+    labels: tuple[str, ...] = ()
+    node_generic_resources: tuple[str, ...] = ()
+    tls: bool = False
+    tlsverify: bool = False
+    tlscacert: str = ""
+    tlscert: str = ""
+    tlskey: str = ""
+    engine: str = "auto"
+    """`auto`, `dockerd` (start our own), `podman`, or a unix:// address."""
+    engine_root: str = ""
+    """data-root of an engine that we start; empty: DATA_ROOT/engine."""
+    socket_rewrite: bool = True
+    metrics_addr: str = ""
+    """host:port for /metrics; empty: on the unix socket only."""
+    hostname: str = ""
+    shutdown_timeout: int = 15
+
+    @property
+    def data(self) -> Path:
+        return Path(self.data_root)
+
+    @property
+    def runtime(self) -> Path:
+        return Path(self.exec_root)
+
+    @property
+    def label_map(self) -> Mapping[str, str]:
+        return {name: value for name, _, value in (label.partition("=") for label in self.labels)}
+
+
+_LEVELS = ("debug", "info", "warn", "warning", "error", "fatal")
+RELOADABLE = frozenset({"labels", "debug", "log-level"})
+"""What SIGHUP applies; the rest needs a restart."""
+
+
+def names() -> frozenset[str]:
+    return frozenset(known.encode_name for known in msgspec.structs.fields(Config))
+
+
+def merge(file: bytes, flags: Mapping[str, object], *, path: str = DEFAULT_CONFIG_FILE) -> Config:
+    """The configuration of a file's bytes (JSON; may be empty) and the flags given. Raises InvalidArgument with what to change."""
+    try:
+        keys = msgspec.json.decode(file, type=dict[str, object]) if file.strip() else {}
+    except msgspec.MsgspecError as wrong:
+        raise InvalidArgument(f"unable to configure the daemon with file {path}: it is not a JSON object: {wrong}") from wrong
+    if unknown := sorted(set(keys) - names()):
+        known = ", ".join(sorted(names()))
+        raise InvalidArgument(f"unable to configure the daemon with file {path}: unknown key {unknown[0]!r}; the keys are {known}")
+    if both := sorted(set(keys) & set(flags)):
+        raise InvalidArgument(
+            f"unable to configure the daemon with file {path}: {both[0]!r} is given both as a flag and in the file; remove one of them"
+        )
+    try:
+        config = msgspec.convert({**keys, **flags}, type=Config)
+    except msgspec.ValidationError as wrong:
+        raise InvalidArgument(f"unable to configure the daemon with file {path}: {wrong}") from wrong
+    check(config)
+    return config
+
+
+def check(config: Config) -> None:
+    """Raises InvalidArgument for values that cannot work together."""
+    if config.log_level not in _LEVELS:
+        raise InvalidArgument(f"log level {config.log_level!r} is unknown: use one of {', '.join(_LEVELS)}")
+    if config.log_format not in {"text", "json"}:
+        raise InvalidArgument(f"log format {config.log_format!r} is unknown: use text or json")
+    for label in config.labels:
+        if "=" not in label or not label.partition("=")[0]:
+            raise InvalidArgument(f"bad attribute format: {label}: a label reads name=value")
+    if not config.hosts:
+        raise InvalidArgument("no address to listen on: give at least one -H, such as unix:///run/shoal/shoal.sock")
+    for host in config.hosts:
+        _check_host(host, config)
+    if not config.data_root.startswith("/") or not config.exec_root.startswith("/"):
+        raise InvalidArgument("--data-root and --exec-root must be absolute paths")
+
+
+def _check_host(host: str, config: Config) -> None:
+    scheme, separator, rest = host.partition("://")
+    if not separator or scheme not in {"unix", "tcp"} or not rest:
+        raise InvalidArgument(f"bad listen address {host!r}: use unix:///path or tcp://address:port")
+    if scheme == "tcp":
+        _, _, port = rest.rpartition(":")
+        if not port.isdigit() or not 0 < int(port) < 65536:
+            raise InvalidArgument(f"bad listen address {host!r}: a tcp address needs a port, such as tcp://10.0.0.1:2376")
+        if not config.tlsverify and not rest.startswith(("127.", "[::1]", "localhost")):
+            raise InvalidArgument(
+                f"refusing to listen on {host} without client certificates: whoever can connect is root here. "
+                "Add --tlsverify with --tlscacert, --tlscert and --tlskey"
+            )
+
+
+class HostAddress(Struct, frozen=True):
+    """Where to listen, taken apart."""
+
+    scheme: str
+    path: str = ""
+    host: str = ""
+    port: int = 0
+
+
+def parse_host(host: str) -> HostAddress:
+    scheme, _, rest = host.partition("://")
+    if scheme == "unix":
+        return HostAddress(scheme, path=rest)
+    name, _, port = rest.rpartition(":")
+    return HostAddress(scheme, host=name.strip("[]"), port=int(port))
+
+
+def from_flags(given: Mapping[str, object], repeated: Sequence[str]) -> Mapping[str, object]:
+    """Flags as keys of daemon.json: those left out (None, empty) are dropped, repeated ones become lists."""
+    present = {name: value for name, value in given.items() if value not in (None, (), "")}
+    return {name: list(value) if name in repeated and isinstance(value, tuple) else value for name, value in present.items()}
