@@ -4,7 +4,7 @@ A `Map` is an immutable value that shares structure with the one it came from; a
 finishes each once. Dropping a draft is how a refused set leaves no trace.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, ValuesView
 from typing import Generic, TypeVar
 
 from immutables import Map, MapMutation
@@ -41,8 +41,24 @@ class Selection(Mapping[str, V]):
     def __len__(self) -> int:
         return len(self._ids)
 
+    def values(self) -> "_Selected[V]":
+        return _Selected(self)
+
+    def objects(self) -> Iterator[V]:
+        objects = self._objects
+        return (objects[key] for key in self._ids)
+
     def __repr__(self) -> str:
         return f"Selection({dict(self)!r})"
+
+
+class _Selected(ValuesView[V]):
+    """The values without a look-up through the view for each: rounds read thousands."""
+
+    _mapping: Selection[V]
+
+    def __iter__(self) -> Iterator[V]:
+        return self._mapping.objects()
 
 
 class TableDraft(Generic[K, V]):
