@@ -1,0 +1,80 @@
+"""What can go wrong around the consensus, with the facts in attributes and what to do in the text."""
+
+from pathlib import Path
+
+from cluster.api.errors import FailedPrecondition, Internal, TooLarge, Unavailable
+from manager.raft.core.membership import MemberId
+
+
+class NotLeader(Unavailable):
+    """Only the leader can do this; nothing has happened."""
+
+    def __init__(self, leader: MemberId | None) -> None:
+        super().__init__(f"this manager does not lead; ask {leader}" if leader else "the cluster has no leader at the moment; try again")
+        self.leader = leader
+
+
+class ProposalLost(Unavailable):
+    """Leadership ended while the proposal was on its way: it may have been committed or not."""
+
+    def __init__(self) -> None:
+        super().__init__("leadership changed before the outcome was known; look whether the change was made before repeating it")
+
+
+class TooBusy(Unavailable):
+    """Nothing has happened; more is waiting than this manager lets wait."""
+
+    def __init__(self, waiting: int) -> None:
+        super().__init__(f"{waiting} proposals are waiting to be committed; try again in a moment")
+        self.waiting = waiting
+
+
+class ProposalTooLarge(TooLarge):
+    """Nothing has happened."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"a change of {size} bytes is over the limit of {limit}; split it")
+        self.size, self.limit = size, limit
+
+
+class MembershipRefused(FailedPrecondition):
+    """The membership change was not begun."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"membership not changed: {why}")
+        self.why = why
+
+
+class StorageFull(Unavailable):
+    """The disk, or what this manager may use of it, is full; nothing that was acknowledged is lost."""
+
+    def __init__(self, path: Path | str, why: str) -> None:
+        super().__init__(f"no room left for the Raft log in {path} ({why}); free disk space there, writing goes on by itself then")
+        self.path, self.why = path, why
+
+
+class StorageDamaged(Internal):
+    """What is on the disk is not what was written. Going on could lose acknowledged writes, so nothing is started."""
+
+    def __init__(self, path: Path | str, why: str) -> None:
+        super().__init__(
+            f"the Raft storage in {path} is damaged: {why}. Do not delete it yet. With other managers alive: remove this node "
+            "from the cluster there, move that folder away and join again. As the only manager: restore the latest snapshot."
+        )
+        self.path, self.why = path, why
+
+
+class StorageFailed(Internal):
+    """The disk refused a write for another reason than lack of room; what it holds is uncertain until it is read again."""
+
+    def __init__(self, path: Path | str, why: str) -> None:
+        super().__init__(f"writing the Raft log in {path} failed: {why}; check the disk, then start the daemon again")
+        self.path, self.why = path, why
+
+
+class WrongKey(FailedPrecondition):
+    """The storage was sealed with another key, or belongs to another cluster."""
+
+    def __init__(self, path: Path | str) -> None:
+        super().__init__(f"the Raft storage in {path} does not open with this key for this cluster; give the key it was written with")
+        self.path = path
