@@ -1,0 +1,47 @@
+"""What ends a command early: each failure knows its one line and its exit code; only main prints."""
+
+from __future__ import annotations
+
+
+class CliError(Exception):
+    """A failure told to the user in one line; the process then ends with `code`."""
+
+    code = 1
+
+    def __init__(self, message: str, *, code: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if code is not None:
+            self.code = code
+
+
+class Usage(CliError):
+    """The command line itself was wrong: the line is followed by how the command is used."""
+
+    def __init__(self, message: str, *, code: int = 1) -> None:
+        super().__init__(message, code=code)
+
+
+class NoDaemon(CliError):
+    """Nobody answers at the daemon's address."""
+
+    def __init__(self, address: str, reason: str = "") -> None:
+        tail = f" ({reason})" if reason else ""
+        super().__init__(f"Cannot connect to the Shoal daemon at {address}. Is shoald running?{tail}")
+        self.address = address
+
+
+class ApiError(CliError):
+    """The daemon answered, and the answer was no."""
+
+    def __init__(self, status: int, said: str) -> None:
+        super().__init__(f"Error response from daemon: {said}")
+        self.status = status
+        self.said = said
+
+
+class SilentExit(CliError):
+    """Everything has been said already; only the exit code is left to give."""
+
+    def __init__(self, code: int = 1) -> None:
+        super().__init__("", code=code)
