@@ -4,17 +4,23 @@ Bodies are streamed both ways at the pace of the slower side; a connection that 
 client that leaves takes the engine's connection with it at once, as it would have without us.
 """
 
-import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
+import msgspec
+
+from node_agent.api.alongside import alongside
+from node_agent.api.engine_call import Call, Json
+from node_agent.api.engine_compat import TABLE, adapt, reads_body, rows_for
 from node_agent.api.engine_link import EngineAnswer, EngineLink
 from node_agent.api.exchange import Exchange, while_there
 from node_agent.api.hijack import splice, takes_over
 from node_agent.api.http import BadMessage, Length, chunk, write_head
-from node_agent.api.messages import ApiRequest, PassToEngine
+from node_agent.api.messages import ApiRequest, EngineReply, PassToEngine, Query
+from node_agent.api.versions import ApiVersion
 from node_agent.api.wire import Gone, Wire
 
 STATED_BY_US = frozenset({"server", "api-version", "docker-experimental", "ostype"})
@@ -28,37 +34,93 @@ class EngineProxy:
 
     async def pass_on(self, exchange: Exchange, request: ApiRequest, passed: PassToEngine) -> None:
         """Ask the engine and send its answer."""
-        versions = await self._link.versions()
-        path = request.path if passed.path is None else passed.path
-        query = request.query.text if passed.query is None else passed.query
-        target = f"/v{versions.spoken(request.version)}{path}" + (f"?{query}" if query else "")
+        async with while_there(exchange.wire):
+            ready = await self._ready(request, passed)
+        if isinstance(ready, EngineReply):
+            answer = await passed.reply(ready) if passed.reply is not None else ready.respond()
+            exchange.respond(answer.status, answer.body, content_type=answer.content_type, fields=answer.headers.items())
+            return
         engine = await self._link.connect()
         try:
-            async with while_there(exchange.wire), _body_on_its_way(exchange, engine, target, passed.body):
-                answer = await self._link.answer_of(engine, method=exchange.head.method)
-                taken_over = takes_over(path, answer.head)
-                if passed.reply is not None:
-                    ready = await passed.reply(await answer.whole())
-                    exchange.respond(ready.status, ready.body, content_type=ready.content_type, fields=ready.headers.items())
-                elif not taken_over:
-                    await _send_on(exchange, answer)
-            if taken_over:
-                await _hand_over(exchange, answer)
+            await self._relay(exchange, engine, ready, passed)
         finally:
             engine.abort()
 
+    async def _ready(self, request: ApiRequest, passed: PassToEngine) -> "_Outgoing | EngineReply":
+        """The request in the engine's words (`engine_compat`), or the answer where several calls had to be made for it."""
+        versions = await self._link.versions()
+        call = Call(
+            method=request.method,
+            path=request.path if passed.path is None else passed.path,
+            query=request.query if passed.query is None else Query(passed.query),
+        )
+        body, spoken = passed.body, versions.spoken(request.version)
+        rows = rows_for(TABLE, method=call.method, path=call.path, client=request.version, engine=versions)
+        if not rows:
+            return _Outgoing(call, spoken, body)
+        if reads_body(call.method, call.path):
+            body = await request.read() if body is None else body
+            call = replace(call, body=_object(body))
+        seen = call.body
+        adapted = adapt(call, rows, versions)
+        call = adapted.call
+        for emulation in adapted.emulations:
+            result = await emulation.run(call, self._link)
+            if isinstance(result, EngineReply):
+                return result
+            call = result or call
+        return _Outgoing(call, spoken, body if call.body is seen else msgspec.json.encode(call.body))
+
+    async def _relay(self, exchange: Exchange, engine: Wire, sent: "_Outgoing", passed: PassToEngine) -> None:
+        call = sent.call
+        async with while_there(exchange.wire), _body_on_its_way(exchange, engine, sent):
+            answer = await self._link.answer_of(engine, method=exchange.head.method)
+            taken_over = takes_over(call.path, answer.head)
+            if passed.reply is not None:
+                ready = await passed.reply(await answer.whole())
+                exchange.respond(ready.status, ready.body, content_type=ready.content_type, fields=ready.headers.items())
+            elif not taken_over:
+                if call.then is not None and answer.head.status < 300:
+                    await call.then(self._link)
+                await _send_on(exchange, answer, call.media_type)
+        if taken_over:
+            async with alongside(call.then(self._link) if call.then is not None else _nothing()):
+                await _hand_over(exchange, answer, call.media_type)
+
+
+class _Outgoing(NamedTuple):
+    """What is sent to the engine; a body that is None comes from the client as it is."""
+
+    call: Call
+    version: ApiVersion
+    body: bytes | None
+
+    @property
+    def target(self) -> str:
+        query = self.call.query.text
+        return f"/v{self.version}{self.call.path}" + (f"?{query}" if query else "")
+
+
+def _object(body: bytes) -> Json | None:
+    """The JSON of a body; None for what is none, which the engine then refuses in its own words."""
+    try:
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
 
 @asynccontextmanager
-async def _body_on_its_way(exchange: Exchange, engine: Wire, target: str, body: bytes | None) -> AsyncGenerator[None, None]:
+async def _body_on_its_way(exchange: Exchange, engine: Wire, sent: _Outgoing) -> AsyncGenerator[None, None]:
     """Write the request; what is still to come of its body is sent beside the block, for as long as the block lasts."""
+    body = sent.body
     if body is not None:
         await exchange.body.discard(1 << 62)  # whoever replaced it has read it
     with contextlib.suppress(Gone):  # the missing answer will tell
-        engine.write(_request_head(exchange, target, body) + (body or b""))
+        engine.write(_request_head(exchange, sent.target, body) + (body or b""))
     if exchange.body.done:
         yield
         return
-    async with _alongside(_send_body(exchange, engine)):
+    async with alongside(_send_body(exchange, engine)):
         yield
 
 
@@ -92,9 +154,9 @@ async def _send_body(exchange: Exchange, engine: Wire) -> None:
         raise
 
 
-async def _send_on(exchange: Exchange, answer: EngineAnswer) -> None:
+async def _send_on(exchange: Exchange, answer: EngineAnswer, media_type: str) -> None:
     head = answer.head
-    fields = head.headers.end_to_end(without=STATED_BY_US)
+    fields = _fields(answer, media_type, without=STATED_BY_US)
     length = head.headers.get("content-length")
     exchange.start(head.status, fields, reason=head.reason, length=int(length) if length.isdecimal() else None)
     try:
@@ -105,22 +167,19 @@ async def _send_on(exchange: Exchange, answer: EngineAnswer) -> None:
     exchange.finish()
 
 
-async def _hand_over(exchange: Exchange, answer: EngineAnswer) -> None:
+async def _hand_over(exchange: Exchange, answer: EngineAnswer, media_type: str) -> None:
     head = answer.head
-    fields = head.headers.end_to_end()
+    fields = _fields(answer, media_type)
     if head.status == 101:
         fields += [("Connection", "Upgrade"), ("Upgrade", head.headers.get("upgrade", exchange.upgrades))]
     await splice(exchange.take_over(head.status, fields, reason=head.reason), answer.wire)
 
 
-@asynccontextmanager
-async def _alongside(work: Coroutine[Any, Any, None]) -> AsyncGenerator[None, None]:
-    """Run something beside the block, which ends it; if it failed by itself, that is the block's error too."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-        if not task.cancelled() and (failed := task.exception()) is not None:
-            raise failed
+def _fields(answer: EngineAnswer, media_type: str, *, without: frozenset[str] = frozenset()) -> list[tuple[str, str]]:
+    if not media_type or answer.head.status >= 300:
+        return answer.head.headers.end_to_end(without=without)
+    return [("Content-Type", media_type), *answer.head.headers.end_to_end(without=without | {"content-type"})]
+
+
+async def _nothing() -> None:
+    return

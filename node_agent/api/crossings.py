@@ -1,0 +1,291 @@
+"""Where both worlds meet on the way to the engine: sockets, networks, prune.
+
+A container that mounts the engine's socket gets ours, so that what runs in it sees the swarm. A container may ask for a network of the
+cluster, which to the engine is a bridge of another name, and is shown by its own. Prune never touches what is ours.
+"""
+
+import posixpath
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import urlencode
+
+import msgspec
+
+from node_agent.api.engine_link import EngineLink, segment
+from node_agent.api.filters import Filters
+from node_agent.api.messages import ApiRequest, ApiResponse, EngineReply, PassToEngine, Response, json_response
+from node_agent.api.moments import SECOND, moment
+from node_agent.api.routing import Route
+
+Json = Mapping[str, Any]
+
+ENGINE_SOCKETS = frozenset({"/var/run/docker.sock", "/run/docker.sock"})
+TASK_LABEL = "shoal.cluster"  # on each container of a task
+SHADOW_LABEL = "shoal.network"  # on each bridge that stands for a network of the cluster
+SHADOW_PREFIX = "shoal-"
+
+
+class EngineEndpoint(NamedTuple):
+    """What a network of the cluster is to the engine: the bridge's name, and the settings (the address) for one container on it."""
+
+    network: str
+    settings: Json
+
+
+class ShownNetwork(NamedTuple):
+    """What a bridge of ours is called in front of clients."""
+
+    id: str
+    name: str
+
+
+class Crossings(Protocol):
+    """What the composition root knows of the cluster's networks on this node."""
+
+    async def endpoint(self, network: str, settings: Json) -> EngineEndpoint | None:
+        """Make a network of the cluster ready for a container here; None for a name or id that is the engine's own.
+
+        Raises what the client should be told: not attachable, no address left, not here.
+        """
+        ...
+
+    async def withdraw(self, endpoints: Sequence[EngineEndpoint]) -> None:
+        """The engine refused the container for which these were made ready."""
+        ...
+
+    def engine_name(self, network: str) -> str | None:
+        """The bridge of a network of the cluster that is here already; None otherwise."""
+        ...
+
+    def shown(self, bridge: str) -> ShownNetwork | None:
+        """What a bridge stands for; None for one that stands for nothing."""
+        ...
+
+
+class NoCrossings:
+    """A node without networks of a cluster."""
+
+    async def endpoint(self, network: str, settings: Json) -> EngineEndpoint | None:  # noqa: ARG002
+        return None
+
+    async def withdraw(self, endpoints: Sequence[EngineEndpoint]) -> None:  # noqa: ARG002
+        return
+
+    def engine_name(self, network: str) -> str | None:  # noqa: ARG002
+        return None
+
+    def shown(self, bridge: str) -> ShownNetwork | None:  # noqa: ARG002
+        return None
+
+
+def is_shadow(network: Json) -> bool:
+    """Whether a network of the engine stands for one of the cluster: it is listed by that name only."""
+    return SHADOW_LABEL in (network.get("Labels") or {}) or _is_shadow_name(network.get("Name", ""))
+
+
+def _is_shadow_name(name: str) -> bool:
+    rest = name.removeprefix(SHADOW_PREFIX)
+    return rest != name and len(rest) == 12 and rest.isalnum()
+
+
+# -- sockets -----------------------------------------------------------------------------------------------------------------
+
+
+def with_our_socket(host_config: Json, *, socket_path: str) -> Json:
+    """A HostConfig in which every bind of the engine's socket is one of ours."""
+    binds = host_config.get("Binds") or ()
+    mounts = host_config.get("Mounts") or ()
+    changed: dict[str, Any] = {}
+    if any(_is_engine_socket(bind.partition(":")[0]) for bind in binds):
+        changed["Binds"] = [_rebound(bind, socket_path) for bind in binds]
+    if any(_mounts_engine_socket(mount) for mount in mounts):
+        changed["Mounts"] = [{**mount, "Source": socket_path} if _mounts_engine_socket(mount) else mount for mount in mounts]
+    return {**host_config, **changed} if changed else host_config
+
+
+def _is_engine_socket(path: object) -> bool:
+    return isinstance(path, str) and path.startswith("/") and posixpath.normpath(path) in ENGINE_SOCKETS
+
+
+def _mounts_engine_socket(mount: Json) -> bool:
+    return mount.get("Type") == "bind" and _is_engine_socket(mount.get("Source"))
+
+
+def _rebound(bind: str, socket_path: str) -> str:
+    source, colon, rest = bind.partition(":")
+    return f"{socket_path}{colon}{rest}" if _is_engine_socket(source) else bind
+
+
+# -- networks ----------------------------------------------------------------------------------------------------------------
+
+
+async def with_engine_networks(body: Json, crossings: Crossings) -> tuple[Json, Sequence[EngineEndpoint]]:
+    """The body of a create in which the cluster's networks go by the engine's names, and what was made ready for it."""
+    host_config: Json = body.get("HostConfig") or {}
+    mode = host_config.get("NetworkMode", "")
+    asked: dict[str, Json] = {
+        name: settings or {} for name, settings in ((body.get("NetworkingConfig") or {}).get("EndpointsConfig") or {}).items()
+    }
+    if mode and mode not in asked and mode not in {"default", "bridge", "host", "none"} and ":" not in mode:
+        asked = {mode: {}, **asked}
+    crossed = {name: endpoint for name in asked if (endpoint := await crossings.endpoint(name, asked[name])) is not None}
+    if not crossed:
+        return body, ()
+    endpoints = {
+        crossed[name].network if name in crossed else name: crossed[name].settings if name in crossed else asked[name] for name in asked
+    }
+    changed = {**body, "NetworkingConfig": {"EndpointsConfig": endpoints}}
+    if mode in crossed:
+        changed["HostConfig"] = {**host_config, "NetworkMode": crossed[mode].network}
+    return changed, list(crossed.values())
+
+
+def shown_container(container: Json, crossings: Crossings) -> Json:
+    """An inspected or listed container with the cluster's networks by their own names."""
+    changed = dict(container)
+    settings = container.get("NetworkSettings") or {}
+    networks: Mapping[str, Json] = settings.get("Networks") or {}
+    shown = {name: stands_for for name in networks if (stands_for := crossings.shown(name)) is not None}
+    if shown:
+        renamed = {
+            (shown[name].name if name in shown else name): ({**endpoint, "NetworkID": shown[name].id} if name in shown else endpoint)
+            for name, endpoint in networks.items()
+        }
+        changed["NetworkSettings"] = {**settings, "Networks": renamed}
+    host_config = container.get("HostConfig") or {}
+    if (mode := crossings.shown(host_config.get("NetworkMode", ""))) is not None:
+        changed["HostConfig"] = {**host_config, "NetworkMode": mode.name}
+    return changed
+
+
+# -- prune -------------------------------------------------------------------------------------------------------------------
+
+
+class Prunable(NamedTuple):
+    """How what is unused of one kind is listed, removed and reported."""
+
+    ours: str  # the label that keeps prune away
+    listing: str
+    listing_query: str
+    removal: str
+    report: str
+    name: str
+
+
+CONTAINERS = Prunable(
+    TASK_LABEL,
+    "/containers/json",
+    urlencode({"all": "1", "size": "1", "filters": '{"status":{"created":true,"exited":true,"dead":true}}'}),
+    "/containers",
+    "ContainersDeleted",
+    "Id",
+)
+NETWORKS = Prunable(
+    SHADOW_LABEL,
+    "/networks",
+    urlencode({"filters": '{"dangling":{"true":true},"type":{"custom":true}}'}),
+    "/networks",
+    "NetworksDeleted",
+    "Name",
+)
+
+
+class Meeting:
+    """The routes of the requests that are changed on their way to the engine or back."""
+
+    def __init__(self, link: EngineLink, crossings: Crossings, *, our_socket: str | None) -> None:
+        self._link, self._crossings, self._our_socket = link, crossings, our_socket
+
+    def routes(self) -> Sequence[Route]:
+        return [
+            Route("POST", "/containers/create", self.create),
+            Route("GET", "/containers/json", self.show_containers),
+            Route("GET", "/containers/{id}/json", self.show_containers),
+            Route("POST", "/containers/prune", self.pruning(CONTAINERS)),
+            Route("POST", "/networks/prune", self.pruning(NETWORKS)),
+            Route("POST", "/networks/{id:*}/connect", self.connect),
+            Route("POST", "/networks/{id:*}/disconnect", self.disconnect),
+            Route("GET", "/networks", self.list_networks),
+        ]
+
+    async def create(self, request: ApiRequest) -> Response:
+        body = await request.json(dict[str, Any])
+        changed: Json = body
+        if self._our_socket is not None and isinstance(body.get("HostConfig"), dict):
+            changed = {**body, "HostConfig": with_our_socket(body["HostConfig"], socket_path=self._our_socket)}
+        changed, endpoints = await with_engine_networks(changed, self._crossings)
+        if not endpoints:
+            return PassToEngine(body=msgspec.json.encode(changed))
+
+        async def withdrawn_if_refused(reply: EngineReply) -> ApiResponse:
+            if not reply.ok:
+                await self._crossings.withdraw(endpoints)
+            return reply.respond()
+
+        return PassToEngine(body=msgspec.json.encode(changed), reply=withdrawn_if_refused)
+
+    async def show_containers(self, _: ApiRequest) -> Response:
+        return PassToEngine(reply=self._renamed)
+
+    async def _renamed(self, reply: EngineReply) -> ApiResponse:
+        if not reply.ok or f'"{SHADOW_PREFIX}'.encode() not in reply.body:
+            return reply.respond()
+        said = reply.json()
+        if isinstance(said, list):
+            return json_response([shown_container(container, self._crossings) for container in said])
+        return json_response(shown_container(said, self._crossings))
+
+    async def connect(self, request: ApiRequest) -> Response:
+        body = await request.json(dict[str, Any])
+        endpoint = await self._crossings.endpoint(request.params["id"], body.get("EndpointConfig") or {})
+        if endpoint is None:
+            return PassToEngine(body=msgspec.json.encode(body))
+        changed = {**body, "EndpointConfig": endpoint.settings}
+        return PassToEngine(path=f"/networks/{segment(endpoint.network)}/connect", body=msgspec.json.encode(changed))
+
+    async def disconnect(self, request: ApiRequest) -> Response:
+        bridge = self._crossings.engine_name(request.params["id"])
+        return PassToEngine(path=None if bridge is None else f"/networks/{segment(bridge)}/disconnect")
+
+    async def list_networks(self, _: ApiRequest) -> Response:
+        async def without_shadows(reply: EngineReply) -> ApiResponse:
+            if not reply.ok:
+                return reply.respond()
+            return json_response([network for network in reply.json() or () if not is_shadow(network)])
+
+        return PassToEngine(reply=without_shadows)
+
+    def pruning(self, kind: Prunable) -> Callable[[ApiRequest], Awaitable[Response]]:
+        async def prune(request: ApiRequest) -> Response:
+            filters = request.query.filters("label", "label!", "until")
+            if "label!" not in filters:
+                return PassToEngine(query=urlencode({"filters": filters.plus("label!", kind.ours).encode()}))
+            # Docker keeps what has *all* of the labels named, so ours cannot be added to others: it would keep less.
+            return await self._prune_one_by_one(kind, filters)
+
+        return prune
+
+    async def _prune_one_by_one(self, kind: Prunable, filters: Filters) -> ApiResponse:
+        listed = await self._link.call("GET", kind.listing, query=kind.listing_query)
+        if not listed.ok:
+            return listed.respond()
+        before = min((moment(text, now=time.time_ns(), name="until") for text in filters.get("until")), default=None)
+        deleted, reclaimed = [], 0
+        for thing in listed.json() or ():
+            if (
+                _is_prunable(thing, kind, filters, before)
+                and (await self._link.call("DELETE", f"{kind.removal}/{segment(thing['Id'])}")).ok
+            ):
+                deleted.append(thing[kind.name])
+                reclaimed += thing.get("SizeRw") or 0
+        report: dict[str, Any] = {kind.report: deleted or None}
+        return json_response({**report, "SpaceReclaimed": reclaimed} if kind is CONTAINERS else report)
+
+
+def _is_prunable(thing: Json, kind: Prunable, filters: Filters, before: int | None) -> bool:
+    labels, created = thing.get("Labels"), thing.get("Created", 0)
+    made = created * SECOND if isinstance(created, int) else moment(str(created), now=0)
+    if before is not None and made >= before:
+        return False
+    return kind.ours not in (labels or {}) and filters.labels(labels) and not filters.spares(labels)
