@@ -94,6 +94,10 @@ class EngineEvent(Value, frozen=True, kw_only=True):
     exit_code: int | None = None
 
 
+LISTENING = "listening"
+"""The kind of the event that says: the subscription stands."""
+
+
 class EngineInfo(Value, frozen=True, kw_only=True):
     """Inventory of the engine and what it can do."""
 
@@ -116,6 +120,7 @@ class LogLine(Value, frozen=True, kw_only=True):
     timestamp: int
     """ns since 1970."""
     line: bytes
+    """As written, its newline included; a line too long for the engine comes in pieces, only the last has one."""
 
 
 class Engine(Protocol):
@@ -153,7 +158,10 @@ class Engine(Protocol):
         ...
 
     def events(self) -> AsyncIterator[EngineEvent]:
-        """From now on, without end; raises EngineGone when the connection breaks: list again, then subscribe anew."""
+        """From now on, without end; raises EngineGone when the connection breaks: subscribe anew.
+
+        The first one is `LISTENING`: whoever lists after it misses nothing.
+        """
         ...
 
     def logs(
