@@ -1,0 +1,155 @@
+"""A real engine for the worker's tests: an own dockerd in an own network namespace, with a small image and nothing shared.
+
+Everything it starts it ends: containers, dockerd, mounts, namespace.
+"""
+
+import asyncio
+import io
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from cluster.aio.clock import SystemClock
+from cluster.aio.supervise import background
+from worker.engine.docker import DockerEngine
+from worker.engine.launcher import EngineLauncher
+
+IMAGE = "shoal-test:1"
+
+
+def why_not() -> str:
+    """One line that says why no engine can be started here; empty if one can."""
+    if os.geteuid() != 0:
+        return "needs root: network namespaces and an own dockerd"
+    for program in ("dockerd", "ip", "nsenter", "busybox"):
+        if shutil.which(program) is None:
+            return f"needs {program} (apt-get install docker.io iproute2 util-linux busybox-static)"
+    return ""
+
+
+needs_engine = pytest.mark.skipif(bool(why_not()), reason=why_not() or "an engine can be started")
+
+
+@contextmanager
+def namespace(name: str) -> Iterator[str]:
+    """A network namespace with a loopback that is up."""
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    try:
+        subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], check=True)
+        yield f"/run/netns/{name}"
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=True)
+
+
+class Rig:
+    """One dockerd, and its command line."""
+
+    def __init__(self, launcher: EngineLauncher, folder: Path, netns: str) -> None:
+        self.launcher = launcher
+        self.folder = folder
+        self.netns = netns
+        self.address = launcher.address
+
+    def docker(self, *arguments: str, check: bool = True) -> str:
+        """What the docker CLI prints."""
+        done = subprocess.run(["docker", "-H", self.address, *arguments], capture_output=True, text=True, check=False, timeout=120)
+        if check and done.returncode:
+            raise AssertionError(f"docker {' '.join(arguments)}: {done.stderr or done.stdout}")
+        return (done.stdout + done.stderr).strip()
+
+
+@asynccontextmanager
+async def dockerd(name: str, *, options: Sequence[str] = ()) -> AsyncIterator[Rig]:
+    """Start one, give it the image, take everything away at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="shoal-rig-", dir="/tmp"))
+    with namespace(name) as netns:
+        launcher = EngineLauncher(
+            state=folder / "state",
+            runtime=folder / "run",
+            clock=SystemClock(),
+            rng=Random(1),
+            command=("nsenter", f"--net={netns}", "dockerd"),
+            options=options,
+        )
+        rig = Rig(launcher, folder, netns)
+        try:
+            async with background(launcher.run):
+                await launcher.wait_ready()
+                await asyncio.to_thread(import_image, rig)
+                yield rig
+                await asyncio.to_thread(_remove_containers, rig)
+        finally:
+            await launcher.stop()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def import_image(rig: Rig, name: str = IMAGE) -> None:
+    """busybox from its one static binary: no registry is needed."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        tar.add(shutil.which("busybox") or "/bin/busybox", "bin/busybox")
+        for applet in (
+            "sh",
+            "sleep",
+            "cat",
+            "ls",
+            "stat",
+            "id",
+            "echo",
+            "env",
+            "true",
+            "false",
+            "dd",
+            "kill",
+            "mount",
+            "test",
+            "hostname",
+            "ip",
+            "seq",
+            "tail",
+            "date",
+            "grep",
+            "touch",
+            "stty",
+            "ulimit",
+            "nc",
+            "wget",
+            "httpd",
+            "head",
+        ):
+            link = tarfile.TarInfo(f"bin/{applet}")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            tar.addfile(link)
+        for folder in ("tmp", "etc", "proc", "sys", "dev", "run"):
+            entry = tarfile.TarInfo(folder)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            tar.addfile(entry)
+        entry = tarfile.TarInfo("etc/passwd")
+        content = b"root:x:0:0:root:/:/bin/sh\napp:x:1000:1000:app:/:/bin/sh\n"
+        entry.size = len(content)
+        tar.addfile(entry, io.BytesIO(content))
+    command = ["docker", "-H", rig.address, "import", "-c", "ENV PATH=/bin", "-", name]
+    subprocess.run(command, input=archive.getvalue(), check=True, capture_output=True, timeout=60)
+
+
+def _remove_containers(rig: Rig) -> None:
+    ids = rig.docker("ps", "-aq").split()
+    if ids:
+        rig.docker("rm", "-f", "-v", *ids)
+
+
+@asynccontextmanager
+async def engine_of(rig: Rig) -> AsyncIterator[DockerEngine]:
+    engine = DockerEngine(rig.address, clock=SystemClock())
+    try:
+        yield engine
+    finally:
+        await engine.close()

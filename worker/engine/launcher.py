@@ -1,0 +1,173 @@
+"""Start an engine of our own where none runs: an installed dockerd with its own folders, in its own session.
+
+It outlives this daemon as its containers do; a restarted one finds it by its pid file and goes on watching it. If it dies it is
+started again, and `--live-restore` lets its containers run through that. It lives in the network namespace that we live in.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+
+from cluster.aio.backoff import Backoff
+from cluster.aio.clock import Clock
+from cluster.aio.latest import Latest
+from cluster.aio.supervise import first_of
+from worker.engine.docker_http import DockerLink
+from worker.ports import EngineError, EngineGone
+
+READY_WITHIN = 60.0
+_POLL = 0.1
+_log = logging.getLogger(__name__)
+
+
+class EngineMissing(EngineError):
+    """There is no engine here and none to start."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no container engine found: DOCKER_HOST is not set, /var/run/docker.sock and /run/podman/podman.sock do not answer, and "
+            "dockerd is not installed. Install one (Debian, Ubuntu: apt-get install docker.io) or pass --engine unix:///path/of/engine.sock"
+        )
+
+
+class EngineLauncher:
+    """One dockerd under `state`/engine and `runtime`/engine. `run` keeps it running; `wait_ready` says when it answers."""
+
+    def __init__(
+        self, *, state: Path, runtime: Path, clock: Clock, rng: Random, command: Sequence[str] = ("dockerd",), options: Sequence[str] = ()
+    ) -> None:
+        self._data = state / "engine"
+        self._exec = runtime / "engine"
+        self._pidfile = self._exec / "dockerd.pid"
+        self._log = self._data / "dockerd.log"
+        self.socket = self._exec / "docker.sock"
+        self.address = f"unix://{self.socket}"
+        self._clock = clock
+        self._backoff = Backoff(first=0.5, cap=30.0, rng=rng)
+        self._command = tuple(command)
+        self._options = tuple(options)
+        self._pid = Latest(0)
+
+    @property
+    def pid(self) -> int:
+        """Of the dockerd that runs now; 0 between two."""
+        return self._pid.value
+
+    def installed(self) -> bool:
+        return shutil.which(self._command[0]) is not None
+
+    async def run(self) -> None:
+        """Until cancelled; the engine stays."""
+        while True:
+            started = self._clock.monotonic()
+            pid = self._running() or self._spawn()
+            self._pid.set(pid)
+            await _wait_exit(pid)
+            self._pid.set(0)
+            if self._clock.monotonic() - started > READY_WITHIN:
+                self._backoff.reset()
+            delay = self._backoff.next()
+            _log.error("dockerd (process %d) ended: %s; starting it again in %.1f s", pid, self._last_words(), delay)
+            await self._clock.sleep(delay)
+
+    async def wait_ready(self) -> None:
+        """Until it answers. Raises EngineGone with its last words."""
+        link = DockerLink(self.address)
+        try:
+            if await first_of(lambda: self._wait_answer(link), lambda: self._clock.sleep(READY_WITHIN)) == 1:
+                raise EngineGone(f"dockerd does not answer on {self.socket}: {self._last_words()}")
+        finally:
+            await link.close()
+
+    async def stop(self) -> None:
+        """End the engine itself; running containers go on without it (`purge` stops them first)."""
+        pid = self._running()
+        if pid:
+            os.kill(pid, signal.SIGTERM)
+            await _wait_exit(pid)
+
+    async def _wait_answer(self, link: DockerLink) -> None:
+        while True:
+            if self.socket.is_socket():
+                try:
+                    await link.negotiate()
+                    return
+                except EngineGone:
+                    pass
+            await self._clock.sleep(_POLL)
+
+    def _spawn(self) -> int:
+        for folder in (self._data, self._exec):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o711)
+        path = shutil.which(self._command[0])
+        if path is None:
+            raise EngineMissing
+        self._pidfile.unlink(missing_ok=True)  # dockerd refuses to start on the file of a process id that is taken again
+        out = [
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(self._log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ]
+        pid = os.posix_spawn(path, self.arguments(), os.environ, file_actions=out, setsid=True)
+        _log.info("started %s as process %d, log in %s", path, pid, self._log)
+        return pid
+
+    def arguments(self) -> list[str]:
+        return [
+            *self._command,
+            "--live-restore",
+            f"--data-root={self._data / 'data'}",
+            f"--exec-root={self._exec / 'exec'}",
+            f"--pidfile={self._pidfile}",
+            f"--host={self.address}",
+            *self._options,
+        ]
+
+    def _running(self) -> int:
+        """The dockerd of our folders that runs already; 0 for none."""
+        try:
+            pid = int(self._pidfile.read_text())
+            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except (OSError, ValueError):
+            return 0
+        return pid if os.fsencode(f"--pidfile={self._pidfile}") in arguments else 0
+
+    def _last_words(self) -> str:
+        try:
+            lines = self._log.read_text(errors="replace").splitlines()
+        except OSError:
+            return "it left no log"
+        return lines[-1] if lines else "its log is empty"
+
+
+async def _wait_exit(pid: int) -> None:
+    """Until the process is no more, whoever its parent is."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(handle, _settle, ended)
+    try:
+        await ended
+    finally:
+        loop.remove_reader(handle)
+        os.close(handle)
+    _reap(pid)
+
+
+def _settle(ended: asyncio.Future[None]) -> None:
+    if not ended.done():
+        ended.set_result(None)
+
+
+def _reap(pid: int) -> None:
+    with contextlib.suppress(ChildProcessError):  # it is not our child if a daemon before us started it
+        os.waitpid(pid, os.WNOHANG)
