@@ -1,0 +1,255 @@
+"""Deliver and observe (steps 7 and 9), the node's side: one session with a manager, opened again for as long as the daemon runs.
+
+Down come assignments, endpoints, who the managers are; up go heartbeats, statuses and acknowledgements. What a message means for the
+rest of the daemon is the listener's business; the session keeps the order, the rhythm and the connection.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from random import Random
+from typing import Protocol, assert_never
+
+from msgspec import Struct
+
+from cluster.aio.backoff import Backoff
+from cluster.aio.clock import Clock
+from cluster.aio.latest import Latest
+from cluster.aio.supervise import background
+from cluster.api.assignment import (
+    Assignments,
+    Beat,
+    Described,
+    Endpoints,
+    EndpointsApplied,
+    EndpointsSettled,
+    FromNode,
+    Hello,
+    LogOrder,
+    ManagerAddr,
+    ManagersChanged,
+    StatusesTaken,
+    ToNode,
+    Welcome,
+)
+from cluster.api.errors import ShoalError
+from cluster.api.objects import NodeDescription
+from worker.assignments import OutOfStep
+from worker.lines import Line
+from worker.reporter import Reporter
+from worker.worker import Worker
+
+GREETING_WITHIN = 5.0
+"""Seconds that a manager has for its Welcome."""
+_log = logging.getLogger(__name__)
+
+SessionLine = Line[FromNode, ToNode]
+Connect = Callable[[ManagerAddr], AbstractAsyncContextManager[SessionLine]]
+
+
+class Listener(Protocol):
+    """The rest of the daemon, as far as a session concerns it."""
+
+    def welcomed(self, message: Welcome) -> None:
+        """A session stands; the role may be another than the certificate says."""
+        ...
+
+    def managers_changed(self, message: ManagersChanged) -> None: ...
+
+    def endpoints_came(self, message: Endpoints) -> None:
+        """The data plane's share; `Session.endpoints_applied` answers once the kernel holds it."""
+        ...
+
+    def logs_ordered(self, order: LogOrder) -> None: ...
+
+    def session_failed(self, error: ShoalError) -> None:
+        """No session, or no more: the manager is out of reach, does not lead, or will not have this node (its error says which)."""
+        ...
+
+
+class SessionSettings(Struct, frozen=True, kw_only=True):
+    """What a Hello says beside the description."""
+
+    addr: str = ""
+    data_path_addr: str = ""
+    availability: str = ""
+
+
+class SessionBroken(ShoalError):
+    """The connection ended, or the manager did not keep to the protocol."""
+
+
+class Session:
+    """`run` it; it needs managers to start with and keeps to what managers say from then on."""
+
+    def __init__(
+        self,
+        worker: Worker,
+        reporter: Reporter,
+        listener: Listener,
+        *,
+        connect: Connect,
+        managers: Sequence[ManagerAddr],
+        description: Latest[NodeDescription],
+        settings: SessionSettings,
+        clock: Clock,
+        rng: Random,
+    ) -> None:
+        self._worker = worker
+        self._reporter = reporter
+        self._listener = listener
+        self._connect = connect
+        self._managers = tuple(managers)
+        self._description = description
+        self._settings = settings
+        self._clock = clock
+        self._backoff = Backoff(first=0.1, cap=5.0, rng=rng)
+        self._applied = Latest(0)
+        self._line: SessionLine | None = None
+        self._next = 0
+        self._anew = False
+        """The last session's steps did not fit: ask for everything."""
+        self.manager: Latest[ManagerAddr | None] = Latest(None)
+        """The manager that the session is with; None without one."""
+
+    @property
+    def managers(self) -> tuple[ManagerAddr, ...]:
+        """As last heard, to be remembered for the next start."""
+        return self._managers
+
+    def endpoints_applied(self, version: int) -> None:
+        """The kernel holds the endpoints of this version."""
+        self._applied.set(version)
+
+    async def announce_away(self, milliseconds: int) -> None:
+        """We are about to be restarted: do not take the node for lost for that long."""
+        if self._line is not None:
+            await self._line.send(Beat(away_ms=milliseconds))
+
+    async def run(self) -> None:
+        """Until cancelled: keep a session with one of the managers."""
+        while True:
+            manager = self._choose()
+            try:
+                await self._with(manager)
+            except* OutOfStep as out_of_step:
+                self._anew = True
+                _log.warning("%s", _first(out_of_step))
+            except* (ShoalError, OSError) as broken:
+                self._lost(manager, broken)
+            finally:
+                self._line = None
+                self._worker.reach(leader=False)
+                self.manager.set(None)
+            await self._clock.sleep(self._backoff.next())
+
+    # -- one session -------------------------------------------------------------------------------------------------------------------
+    async def _with(self, manager: ManagerAddr) -> None:
+        """One session, from Hello until it breaks."""
+        async with self._connect(manager) as line:
+            await line.send(self._hello())
+            received = line.received()
+            try:
+                async with asyncio.timeout(GREETING_WITHIN):
+                    welcome = await anext(received)
+            except (StopAsyncIteration, TimeoutError):
+                raise SessionBroken(f"manager {manager.addr} did not answer the greeting") from None
+            if not isinstance(welcome, Welcome):
+                raise SessionBroken(f"manager {manager.addr} opened the session with {type(welcome).__name__}")
+            self._line = line
+            self._greeted(manager, welcome)
+            async with background(
+                lambda: self._beat(line, welcome.heartbeat_ms / 1000),
+                lambda: self._report(line),
+                lambda: self._acknowledge(line),
+                lambda: self._describe(line),
+            ):
+                async for message in received:
+                    self._take(message)
+                raise SessionBroken(f"manager {manager.addr} ended the session")
+
+    def _hello(self) -> Hello:
+        return Hello(
+            description=self._description.value,
+            assignment_version=0 if self._anew else self._worker.assignment_version,
+            live_tasks=self._worker.live_tasks,
+            addr=self._settings.addr,
+            data_path_addr=self._settings.data_path_addr,
+            availability=self._settings.availability,
+        )
+
+    def _greeted(self, manager: ManagerAddr, welcome: Welcome) -> None:
+        self._managers = welcome.managers or self._managers
+        self._backoff.reset()
+        self._anew = False
+        self.manager.set(manager)
+        self._worker.reach(leader=True)
+        self._listener.welcomed(welcome)
+        _log.info("session with manager %s (%s)", manager.node_id or "?", manager.addr)
+
+    def _take(self, message: ToNode) -> None:
+        match message:
+            case Assignments():
+                self._worker.assign(message)
+            case StatusesTaken(sequence=sequence):
+                self._reporter.taken(sequence)
+            case EndpointsSettled(version=version):
+                self._worker.settle(version)
+            case Endpoints():
+                self._listener.endpoints_came(message)
+            case LogOrder():
+                self._listener.logs_ordered(message)
+            case ManagersChanged():
+                self._managers = message.managers or self._managers
+                self._listener.managers_changed(message)
+            case Welcome():
+                raise SessionBroken("a second Welcome in one session")
+            case _:
+                assert_never(message)
+
+    # -- what goes up ------------------------------------------------------------------------------------------------------------------
+    async def _beat(self, line: SessionLine, period: float) -> None:
+        while True:
+            await line.send(Beat())
+            await self._clock.sleep(period)
+
+    async def _report(self, line: SessionLine) -> None:
+        async for message in self._reporter.messages():
+            await line.send(message)
+
+    async def _acknowledge(self, line: SessionLine) -> None:
+        seen = self._applied.revision
+        while True:
+            seen = await self._applied.wait_change(seen)
+            await line.send(EndpointsApplied(version=self._applied.value))
+
+    async def _describe(self, line: SessionLine) -> None:
+        seen, said = self._description.revision, self._description.value
+        while True:
+            seen = await self._description.wait_change(seen)
+            if self._description.value != said:
+                said = self._description.value
+                await line.send(Described(description=said))
+
+    # -- whom to ask -------------------------------------------------------------------------------------------------------------------
+    def _choose(self) -> ManagerAddr:
+        """The leader if one is known, and after a failure each of the others in turn."""
+        if not self._managers:
+            raise SessionBroken("no manager is known")
+        ordered = sorted(self._managers, key=lambda manager: not manager.leader)
+        self._next += 1
+        return ordered[(self._next - 1) % len(ordered)]
+
+    def _lost(self, manager: ManagerAddr, broken: BaseExceptionGroup[BaseException]) -> None:
+        error = _first(broken)
+        if self._line is not None:
+            self._next = 0
+        _log.warning("session with manager %s: %s", manager.addr, error)
+        if isinstance(error, ShoalError):
+            self._listener.session_failed(error)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
