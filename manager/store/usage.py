@@ -42,8 +42,8 @@ IDLE = Usage()
 
 
 def holds(task: Task) -> bool:
-    """The task has a place on a node and is not known to have left it."""
-    return bool(task.node_id) and task.status.state <= TaskState.RUNNING
+    """The scheduler gave the task its place and it is not known to have left. A global task's node is named before that."""
+    return bool(task.node_id) and TaskState.ASSIGNED <= task.status.state <= TaskState.RUNNING
 
 
 def counts(task: Task) -> bool:

@@ -1,0 +1,125 @@
+"""One round of wanting: what a plan may read, and the change set that it grows. See docs/design/orchestration.md.
+
+A *slot* is the place that one task at a time fills: a number in replicated services and jobs, a node in global ones. A task is
+*wanted* while its desired state is at most COMPLETE; wanting it no more sets SHUTDOWN (it stays as history) or REMOVE (it does not).
+"""
+
+from collections.abc import Iterable
+
+from cluster.api.changes import Change, Expect, Put, Remove, TaskChange
+from cluster.api.constraints import Constraint, InvalidConstraint, parse_all
+from cluster.api.ids import DrawId, Id
+from cluster.api.objects import Service, Task, TaskStatus, Template
+from cluster.api.specs import TaskSpec
+from cluster.api.states import Kind, TaskState
+from manager.orchestrator.soft import Moment, Soft
+from manager.store.indexes import Slot
+from manager.store.snapshot import Snapshot
+
+CHANGES_A_ROUND = 500
+"""About 20 ms of work, apply included (DESIGN 3); what is left over is another round."""
+
+Key = Id | Slot
+"""What a round looks at: a service as a whole, or one slot of it."""
+
+
+class Round:
+    """What plans share: they read `now`, `at` and `soft`, and write `changes`, `alarms` and `again`."""
+
+    def __init__(self, now: Snapshot, *, at: Moment, soft: Soft, draw_id: DrawId, limit: int = CHANGES_A_ROUND) -> None:
+        self.now = now
+        self.at = at
+        self.soft = soft
+        self.changes: list[Change] = []
+        self.alarms: list[tuple[float, Key]] = []
+        self.again: list[Key] = []
+        self._draw_id = draw_id
+        self._limit = limit
+        self._expected: set[Id] = set()
+        self._constraints: dict[tuple[Id, int], tuple[Constraint, ...]] = {}
+        self._same: dict[tuple[Id, int], bool] = {}
+
+    @property
+    def full(self) -> bool:
+        return len(self.changes) >= self._limit
+
+    # -- writing -------------------------------------------------------------------------------------------------------------------
+    def want(self, task: Task, desired: TaskState) -> None:
+        """Desired states, too, only go forward."""
+        if task.desired_state < desired:
+            self.changes.append(TaskChange(id=task.id, desired_state=desired))
+
+    def conclude(self, task: Task, state: TaskState, message: str) -> None:
+        """Say what no node will: the end of a task that no node has, or whose node is gone."""
+        self.changes.append(TaskChange(id=task.id, status=TaskStatus(state=state, timestamp=self.at.wall, message=message)))
+
+    def create(
+        self, service: Service, slot: Slot, desired: TaskState, *, start_after: int = 0, restarts: int = 0, iteration: int = 0
+    ) -> None:
+        """A new task of the service's present template. Refused, with the whole set, if the service changed meanwhile."""
+        if service.id not in self._expected:
+            self._expected.add(service.id)
+            self.changes.append(Expect(kind=Kind.SERVICE, id=service.id, base=service.version))
+        task = Task(
+            id=self._draw_id(),
+            service_id=service.id,
+            template_version=service.template_version,
+            slot=slot[1],
+            node_id=slot[2],
+            desired_state=desired,
+            status=TaskStatus(timestamp=self.at.wall, message="created"),
+            job_iteration=iteration,
+            restarts=restarts,
+            start_after=start_after,
+        )
+        self.changes.append(Put(object=task))
+
+    def remove(self, task: Task) -> None:
+        self.changes.append(Remove(kind=Kind.TASK, id=task.id))
+
+    def put_service(self, service: Service) -> None:
+        """After every task made for it in this round: it is then at another version."""
+        self._expected.add(service.id)
+        self.changes.append(Put(object=service, base=service.version))
+
+    def wake(self, when: float, key: Key) -> None:
+        """Look at this again at that time."""
+        self.alarms.append((when, key))
+
+    # -- reading, once a round -----------------------------------------------------------------------------------------------------
+    def constraints_of(self, service: Service) -> tuple[Constraint, ...]:
+        """The constraints of the service's present template."""
+        key = (service.id, service.template_version)
+        known = self._constraints.get(key)
+        if known is None:
+            known = self._constraints[key] = constraints(service.spec.task_template)
+        return known
+
+    def clean(self, task: Task, service: Service) -> bool:
+        """The task is what the present template makes. A template that differs in the service's labels alone restarts nothing."""
+        if task.template_version == service.template_version:
+            return True
+        key = (task.service_id, task.template_version)
+        known = self._same.get(key)
+        if known is None:
+            present = self.now.templates.get((service.id, service.template_version))
+            known = self._same[key] = present is not None and _alike(self.now.template_of(task), present)
+        return known
+
+
+def _alike(one: Template, other: Template) -> bool:
+    return one.spec == other.spec and one.host_ports == other.host_ports
+
+
+def constraints(spec: TaskSpec) -> tuple[Constraint, ...]:
+    """Admission refuses what cannot be parsed; an old log may still hold it, and then it holds nobody back."""
+    if spec.placement is None:
+        return ()
+    try:
+        return parse_all(spec.placement.constraints)
+    except InvalidConstraint:
+        return ()
+
+
+def wanted(tasks: Iterable[Task]) -> list[Task]:
+    return [task for task in tasks if task.desired_state <= TaskState.COMPLETE]

@@ -1,0 +1,106 @@
+"""Tend one slot: replace what failed or lost its node, start what waited long enough, end what was superseded. Pure.
+
+Whether there should be a slot at all is for the modes (replicated, global, jobs); whether its template should change, for `update`.
+"""
+
+from cluster.api.objects import Service, Task
+from cluster.api.specs import SECOND
+from cluster.api.states import TaskState
+from manager.orchestrator import restart
+from manager.orchestrator.enforcer import Misfit, may_run, misfit
+from manager.orchestrator.round import Round, wanted
+from manager.store.indexes import Slot
+
+RUN = TaskState.RUNNING
+JOB = TaskState.COMPLETE
+
+
+def occupied(tasks: tuple[Task, ...], round_: Round) -> bool:
+    """The slot has a task that shall run, or one that ran to an end that the restart policy accepts."""
+    return any(task.desired_state <= TaskState.COMPLETE or final(task, round_) for task in tasks)
+
+
+def final(task: Task, round_: Round) -> bool:
+    """The task ended and shall have no successor. A newer template gives it one all the same, through `update`."""
+    if not task.state.ended or task.desired_state is TaskState.REMOVE:
+        return False
+    policy = restart.policy_of(round_.now.template_of(task).spec)
+    return not restart.restarts(policy, task, soft=round_.soft, at=round_.at)
+
+
+def tend(slot: Slot, tasks: tuple[Task, ...], service: Service, round_: Round, *, goal: TaskState = RUN) -> bool:
+    """Says whether the slot was given a new task. `goal` is what its task is wanted to reach: RUNNING, for jobs COMPLETE."""
+    live: list[Task] = []
+    replaced = False
+    for task in sorted(wanted(tasks), key=lambda one: (not round_.clean(one, service), one.state.ended, -one.state, one.id)):
+        why = misfit(round_.now, task, round_.constraints_of(service))
+        if live or replaced:
+            if why is None and _bridges(task, live, service, round_):
+                live.append(task)
+            else:
+                round_.want(task, TaskState.SHUTDOWN)
+        elif task.state.ended:
+            replaced = _follow(slot, task, service, round_, goal)
+        elif why is not None:
+            replaced = _displace(slot, task, why, service, round_)
+        else:
+            live.append(task)
+    for task in live:
+        _promote(slot, task, tasks, round_, goal)
+    return replaced
+
+
+def _bridges(old: Task, live: list[Task], service: Service, round_: Round) -> bool:
+    """A slot has one task, but for a start-first update: there the old one stays until the new one runs.
+
+    `live` holds the new one, unless that was created in this round.
+    """
+    if old.state.ended or round_.clean(old, service) or len(live) > 1:
+        return False
+    return not live or (round_.clean(live[0], service) and not serving(live[0]))
+
+
+def serving(task: Task) -> bool:
+    return task.state is TaskState.RUNNING and task.status.ready
+
+
+def _follow(slot: Slot, task: Task, service: Service, round_: Round, goal: TaskState) -> bool:
+    """A task ended that should not have: the policy says whether and when the next one starts."""
+    round_.want(task, TaskState.SHUTDOWN)
+    policy = restart.policy_of(service.spec.task_template)
+    if not restart.restarts(policy, task, soft=round_.soft, at=round_.at):
+        return False
+    delay = restart.delay_of(policy)
+    count = task.restarts + 1 if round_.clean(task, service) else 0
+    desired = TaskState.READY if delay else goal
+    round_.create(service, slot, desired, start_after=delay, restarts=count, iteration=task.job_iteration)
+    return True
+
+
+def _displace(slot: Slot, task: Task, why: Misfit, service: Service, round_: Round) -> bool:
+    """A task must leave its node, or lost it. Slots that belong to a node stay empty until it takes tasks again."""
+    of_node = not slot[1]
+    if of_node and why is Misfit.LOST and task.node_id in round_.now.nodes and round_.clean(task, service):
+        return False  # its containers may well run on; the node's return shall not restart them
+    if of_node:
+        round_.want(task, TaskState.SHUTDOWN if task.node_id in round_.now.nodes else TaskState.REMOVE)
+        return False
+    round_.want(task, TaskState.SHUTDOWN)
+    stops_first = why is Misfit.UNWELCOME and may_run(round_.now, task)
+    desired = TaskState.READY if stops_first else task.desired_state
+    round_.create(service, slot, desired, start_after=task.start_after, restarts=task.restarts, iteration=task.job_iteration)
+    return True
+
+
+def _promote(slot: Slot, task: Task, tasks: tuple[Task, ...], round_: Round, goal: TaskState) -> None:
+    """A task held at READY starts once its delay is over and nobody is left in its slot who still has to stop."""
+    if task.desired_state >= RUN:
+        return
+    if task.start_after:
+        since = round_.soft.waiting_since(task)
+        due = (round_.at.monotonic if since is None else since) + task.start_after / SECOND
+        if due > round_.at.monotonic:
+            round_.wake(due, slot)
+            return
+    if not any(other.desired_state > TaskState.COMPLETE and may_run(round_.now, other) for other in tasks):
+        round_.want(task, goal)

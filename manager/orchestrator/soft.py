@@ -1,0 +1,128 @@
+"""What only the leader's own clock knows: since when tasks wait, run or have failed. Lost with the leader, never missed by much.
+
+Plans read it; `Soft.observe` is fed by the loop with every task that changed. After a change of leader it starts empty: delays start
+anew, clipped to their length, and nothing else depends on it.
+"""
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from cluster.api.ids import Id
+from cluster.api.objects import Service, Task
+from cluster.api.specs import SECOND
+from cluster.api.states import TaskState, UpdateState
+from manager.store.indexes import Slot, slot_of
+from manager.store.snapshot import Snapshot
+
+MONITOR = 5 * SECOND
+"""How long after its start a task's failure still counts against the update, unless the update config says otherwise."""
+
+IN_PROGRESS = (UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED)
+FAILURES = (TaskState.COMPLETE, TaskState.FAILED, TaskState.REJECTED)
+
+
+class Moment(Struct, frozen=True, kw_only=True, gc=False):
+    monotonic: float
+    """Seconds; what decides."""
+    wall: int = 0
+    """ns; what is shown."""
+
+
+class Progress(Struct, kw_only=True):
+    """How far the update of one service to one template is."""
+
+    template_version: int
+    settled: dict[Slot, float] = {}
+    """When the slot's new task ran, or failed, for the first time."""
+    failed: dict[Slot, Id] = {}
+    """Slots whose new task failed while it was monitored, with that task."""
+
+
+class Soft:
+    def __init__(self, *, since: float) -> None:
+        self.since = since
+        """When this leader began to watch: what happened before counts as having happened then."""
+        self._waiting: dict[Id, float] = {}
+        self._restarted: dict[Slot, dict[int, float]] = {}
+        self._progress: dict[Id, Progress] = {}
+
+    # -- read by plans -------------------------------------------------------------------------------------------------------------
+    def waiting_since(self, task: Task) -> float | None:
+        return self._waiting.get(task.id)
+
+    def restarts_within(self, slot: Slot, window: int, at: Moment) -> int:
+        """How many restarts of the slot the last `window` ns saw."""
+        return sum(1 for when in self._restarted.get(slot, {}).values() if (at.monotonic - when) * SECOND < window)
+
+    def progress_of(self, service: Service) -> Progress:
+        known = self._progress.get(service.id)
+        return known if known is not None and known.template_version == service.template_version else _unseen(service)
+
+    # -- fed by the loop -----------------------------------------------------------------------------------------------------------
+    def observe(self, now: Snapshot, tasks: Iterable[Id], at: Moment) -> None:
+        """Note the time of what is new about these tasks."""
+        for task_id in tasks:
+            task = now.tasks.get(task_id)
+            if task is None or task.desired_state > TaskState.READY:
+                self._waiting.pop(task_id, None)
+            elif task.start_after:
+                self._waiting.setdefault(task_id, at.monotonic)
+            if task is not None:
+                self._note_restart(now, task, at)
+                self._note_progress(now, task, at)
+
+    def forget(self, now: Snapshot) -> None:
+        """Drop what belongs to things that are gone; part of the sweep."""
+        self._waiting = {task_id: when for task_id, when in self._waiting.items() if task_id in now.tasks}
+        self._restarted = {slot: when for slot, when in self._restarted.items() if slot[0] in now.services}
+        self._progress = {
+            service_id: progress
+            for service_id, progress in self._progress.items()
+            if (service := now.services.get(service_id)) is not None and updating(service)
+        }
+
+    def _note_restart(self, now: Snapshot, task: Task, at: Moment) -> None:
+        """A fresh task with n restarts behind it is the nth restart; noted only where the policy has a window to count them in."""
+        if not task.restarts or task.state is not TaskState.NEW:
+            return
+        policy = now.template_of(task).spec.restart_policy
+        if policy is None or not policy.window or not policy.max_attempts:
+            return
+        slot = slot_of(task)
+        recent = {nth: when for nth, when in self._restarted.get(slot, {}).items() if (at.monotonic - when) * SECOND < policy.window}
+        self._restarted[slot] = {task.restarts: at.monotonic} | recent
+
+    def _note_progress(self, now: Snapshot, task: Task, at: Moment) -> None:
+        service = now.services.get(task.service_id)
+        if service is None or task.template_version != service.template_version or not updating(service):
+            return
+        progress = self.progress_of(service)
+        self._progress[service.id] = progress
+        slot = slot_of(task)
+        if task.state is TaskState.RUNNING:
+            progress.settled.setdefault(slot, at.monotonic)
+        elif task.state in FAILURES and slot not in progress.failed:
+            began = progress.settled.setdefault(slot, at.monotonic)
+            if (at.monotonic - began) * SECOND <= monitor_of(service):
+                progress.failed[slot] = task.id
+
+
+def _unseen(service: Service) -> Progress:
+    return Progress(template_version=service.template_version)
+
+
+def updating(service: Service) -> bool:
+    return service.update_status is not None and service.update_status.state in IN_PROGRESS
+
+
+def rolling_back(service: Service) -> bool:
+    return service.update_status is not None and service.update_status.state in (
+        UpdateState.ROLLBACK_STARTED,
+        UpdateState.ROLLBACK_PAUSED,
+    )
+
+
+def monitor_of(service: Service) -> int:
+    config = service.spec.rollback_config if rolling_back(service) else service.spec.update_config
+    return MONITOR if config is None or config.monitor is None else config.monitor
