@@ -46,6 +46,10 @@ class FailedPrecondition(InvalidArgument):
     """A request that makes no sense in the present state; Docker answers 400 to these."""
 
 
+class NotSupported(ShoalError):
+    """The request is understood, and this is not done (501)."""
+
+
 class OutOfSequence(Conflict):
     """A compare-and-swap met a newer version. Docker answers 500 with these words; clients look for them."""
 
@@ -78,6 +82,7 @@ CODES: Mapping[str, type[ShoalError]] = {
     "too_large": TooLarge,
     "internal": Internal,
     "unavailable": Unavailable,
+    "not_supported": NotSupported,
 }
 
 

@@ -77,6 +77,8 @@ class Node(Value, frozen=True, kw_only=True, tag="node", tag_field="t"):
     created_at: int = 0
     updated_at: int = 0
     spec: NodeSpec = NodeSpec()
+    spec_version: int = 0
+    """The index of the last entry that changed `spec`: what a client's compare-and-swap is held against."""
     description: NodeDescription = NodeDescription()
     status: NodeStatus = NodeStatus()
     membership: Membership = Membership.ACCEPTED

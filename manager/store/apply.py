@@ -24,6 +24,9 @@ class Refusal(Struct, frozen=True, gc=False):
 
     text: str
 
+    def __str__(self) -> str:
+        return self.text
+
 
 class Refused(Exception):
     """Ends the application of a set; never leaves this package."""
@@ -156,7 +159,8 @@ class Draft:
                 self._indexes.config_changed(before if isinstance(before, Config) else None, put)
                 self._configs.set(put.id, put)
             case Node():
-                self._nodes.set(put.id, put)
+                known = before.spec_version if isinstance(before, Node) and before.spec == put.spec else self._index
+                self._nodes.set(put.id, replace(put, spec_version=known))
             case Cluster():
                 self._put_cluster(put)
             case _:

@@ -2,8 +2,6 @@
 
 from collections.abc import AsyncIterator, Iterable, Iterator
 
-from msgspec.structs import replace
-
 from cluster.aio.latest import Latest
 from cluster.api.changes import decode_entry
 from manager.store import frames
@@ -36,10 +34,6 @@ class Store:
         now, refusal = apply(self._latest.value, index, decode_entry(payload))
         self._latest.set(now)
         return refusal
-
-    def skip(self, index: int) -> None:
-        """An entry that is not for the store (a leader's first, a membership change) moves the version on."""
-        self._latest.set(replace(self._latest.value, version=index))
 
     def capture(self) -> Iterator[bytes]:
         """The present state as frames of about 1 MiB, encoded one at a time as they are taken; later changes don't show in it."""

@@ -17,6 +17,7 @@ from cluster.api.errors import (
     Forbidden,
     InvalidArgument,
     NotFound,
+    NotSupported,
     OutOfSequence,
     ShoalError,
     TooLarge,
@@ -46,6 +47,7 @@ STATUS: tuple[tuple[type[ShoalError], int], ...] = (
     (NotFound, 404),
     (Conflict, 409),
     (TooLarge, 413),
+    (NotSupported, 501),
     (Unavailable, 503),
     (ShoalError, 500),
 )

@@ -158,7 +158,7 @@ def lived(seeds: list[int]) -> Snapshot:
 
 
 SEEDS = st.integers(0, 2**32)
-histories = st.lists(SEEDS, min_size=1, max_size=40).map(lived)
+histories = st.lists(SEEDS, min_size=15, max_size=80).map(lived)
 
 
 def rebuilt(now: Snapshot) -> Indexes:
@@ -226,7 +226,7 @@ def addressed(now: Snapshot):
 def used(now: Snapshot):
     found = {}
     for node_id in {task.node_id for task in now.tasks.values() if task.node_id}:
-        held = [task for task in now.tasks.values() if task.node_id == node_id and task.state <= TaskState.RUNNING]
+        held = [task for task in now.tasks.values() if task.node_id == node_id and TaskState.ASSIGNED <= task.state <= TaskState.RUNNING]
         active = [task for task in held if task.desired_state <= TaskState.COMPLETE]
         reserved = [now.template_of(task).spec.resources.reservations for task in held]
         generic = [one for each in reserved for one in each.generic_resources]

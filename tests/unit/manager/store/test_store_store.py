@@ -91,8 +91,3 @@ def test_an_entry_that_cannot_be_read_is_never_skipped(store: Store) -> None:
     with pytest.raises(msgspec.DecodeError):
         store.apply(1, b"\xc1")
     assert store.snapshot.version == 0
-
-
-def test_entries_of_others_move_the_version_on(store: Store) -> None:
-    store.skip(4)
-    assert store.snapshot.version == 4

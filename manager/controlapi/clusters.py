@@ -1,0 +1,57 @@
+"""The cluster object: settings and join tokens. Pure."""
+
+from msgspec.structs import replace
+
+from cluster.api.changes import Put, Remember
+from cluster.api.commands import UpdateCluster
+from cluster.api.errors import InvalidArgument, NotFound, NotSupported, OutOfSequence
+from cluster.api.objects import Cluster, JoinTokens
+from cluster.api.specs import ClusterSpec
+from manager.controlapi.admission import Admission
+from manager.controlapi.validate_names import check_labels
+from manager.store.snapshot import Snapshot
+
+_HOUR = 3600 * 1_000_000_000
+
+
+def update(now: Snapshot, command: UpdateCluster) -> Admission:
+    present = now.cluster
+    if present is None:
+        raise NotFound("this swarm has no cluster object yet")
+    if command.version < present.spec_version:
+        raise OutOfSequence("swarm")
+    if command.rotate_unlock_key or command.spec.encryption_config.auto_lock_managers:
+        raise NotSupported("locking managers (autolock) is not supported: the log is sealed with a key kept on the node")
+    _check_spec(present.spec, command.spec)
+    put = replace(present, spec=command.spec, join_tokens=_tokens(present, command))
+    return Admission(id=put.id, changes=(Put(object=put, base=present.version), Remember(request_id=command.request_id, object_id=put.id)))
+
+
+def _tokens(present: Cluster, command: UpdateCluster) -> JoinTokens:
+    tokens = present.join_tokens
+    return JoinTokens(
+        worker=_rotated(tokens.worker, command.rotate_worker_token), manager=_rotated(tokens.manager, command.rotate_manager_token)
+    )
+
+
+def _rotated(token: str, secret: str) -> str:
+    """The same cluster's token with another secret: `SWMTKN-1-<digest>-<secret>`."""
+    return f"{token.rpartition('-')[0]}-{secret}" if secret else token
+
+
+def _check_spec(present: ClusterSpec, wanted: ClusterSpec) -> None:
+    if wanted.name != present.name:
+        raise InvalidArgument(f"the swarm's name cannot be changed from {present.name!r} to {wanted.name!r}")
+    check_labels(wanted.labels)
+    if wanted.orchestration.task_history_retention_limit < 0:
+        raise InvalidArgument("task history retention limit cannot be negative")
+    if wanted.dispatcher.heartbeat_period <= 0:
+        raise InvalidArgument("heartbeat time period cannot be a negative duration")
+    if wanted.ca_config.node_cert_expiry < _HOUR:
+        raise InvalidArgument("minimum certificate expiry time is: 1h0m0s")
+    if wanted.raft.snapshot_interval <= 0 or wanted.raft.log_entries_for_slow_followers < 0:
+        raise InvalidArgument("snapshot interval must be positive, and log entries for slow followers not negative")
+    if wanted.raft.heartbeat_tick <= 0 or wanted.raft.election_tick <= wanted.raft.heartbeat_tick:
+        raise InvalidArgument("election tick must be greater than heartbeat tick, and both positive")
+    for external in wanted.ca_config.external_cas:
+        raise NotSupported(f"external CAs are not supported: {external.url!r} cannot be used")

@@ -1,0 +1,110 @@
+"""Services: create, update, roll back, remove. Pure."""
+
+from msgspec.structs import replace
+
+from cluster.api.changes import Put, Remember, Remove
+from cluster.api.commands import CreateService, RemoveService, UpdateService
+from cluster.api.errors import Conflict, FailedPrecondition, InvalidArgument, NotFound, NotSupported, OutOfSequence
+from cluster.api.ids import Id
+from cluster.api.objects import JobStatus, Service, UpdateStatus
+from cluster.api.specs import Extensions, Mode, ServiceSpec, mode_of
+from cluster.api.states import Kind, UpdateState
+from manager.controlapi.admission import Admission
+from manager.controlapi.normalize import normalized
+from manager.controlapi.references import expected, resolved
+from manager.controlapi.validate_services import check_service
+from manager.store.snapshot import Snapshot
+
+_JOBS = (Mode.REPLICATED_JOB, Mode.GLOBAL_JOB)
+
+
+def create(now: Snapshot, command: CreateService) -> Admission:
+    spec = _checked(now, command.spec, command.extensions)
+    if now.named(Kind.SERVICE, spec.name) is not None:
+        raise Conflict(f"name conflicts with an existing object: service {spec.name} already exists")
+    service = Service(
+        id=command.id,
+        spec=spec,
+        job_status=JobStatus() if mode_of(spec) in _JOBS else None,
+        extensions=command.extensions,
+        registry_auth=command.registry_auth,
+    )
+    return Admission(id=command.id, changes=(*expected(now, command.id, spec), Put(object=service)))
+
+
+def update(now: Snapshot, command: UpdateService) -> Admission:
+    present = _present(now, command.id)
+    if command.version < present.spec_version:
+        raise OutOfSequence(f"service {present.spec.name}")
+    put = _rolled_back(now, present) if command.rollback else _updated(now, present, command)
+    put = replace(put, registry_auth=_auth(present, command))
+    changes = (*expected(now, put.id, put.spec), Put(object=put, base=present.version))
+    return Admission(id=put.id, changes=(*changes, Remember(request_id=command.request_id, object_id=put.id)))
+
+
+def remove(now: Snapshot, command: RemoveService) -> Admission:
+    present = _present(now, command.id)
+    return Admission(
+        id=present.id,
+        changes=(Remove(kind=Kind.SERVICE, id=present.id), Remember(request_id=present.id, object_id=present.id)),
+    )
+
+
+def _present(now: Snapshot, service_id: Id) -> Service:
+    service = now.services.get(service_id)
+    if service is None:
+        raise NotFound(f"service {service_id} not found")
+    return service
+
+
+def _checked(now: Snapshot, wanted: ServiceSpec, extensions: Extensions) -> ServiceSpec:
+    spec = normalized(wanted)
+    check_service(spec, extensions)
+    return resolved(now, spec)
+
+
+def _updated(now: Snapshot, present: Service, command: UpdateService) -> Service:
+    extensions = present.extensions if command.extensions is None else command.extensions
+    spec = _checked(now, command.spec, extensions)
+    if spec.name != present.spec.name:
+        raise NotSupported(f"renaming services is not supported: {present.spec.name} cannot become {spec.name}")
+    if mode_of(spec) is not mode_of(present.spec):
+        raise NotSupported(f"service mode change is not allowed: {present.spec.name} is {mode_of(present.spec)}, not {mode_of(spec)}")
+    if spec == present.spec:
+        return replace(present, extensions=extensions)
+    return replace(
+        present,
+        spec=spec,
+        previous_spec=present.spec,
+        extensions=extensions,
+        update_status=None,
+        pending_reason="",
+        job_status=_next_iteration(present),
+    )
+
+
+def _rolled_back(now: Snapshot, present: Service) -> Service:
+    if present.previous_spec is None:
+        raise FailedPrecondition(f"service {present.id} does not have a previous spec")
+    spec = _checked(now, present.previous_spec, present.extensions)
+    return replace(
+        present,
+        spec=spec,
+        previous_spec=None,
+        update_status=UpdateStatus(state=UpdateState.ROLLBACK_STARTED, message="manually requested rollback"),
+        pending_reason="",
+        job_status=_next_iteration(present),
+    )
+
+
+def _next_iteration(present: Service) -> JobStatus | None:
+    """A job runs again whenever its spec changes; apply notes the time."""
+    status = present.job_status
+    return None if status is None else replace(status, job_iteration=status.job_iteration + 1)
+
+
+def _auth(present: Service, command: UpdateService) -> str:
+    """An update without credentials keeps those of the last one; we keep one set, so the previous spec's are the same."""
+    if command.registry_auth_from not in ("", "spec", "previous-spec"):
+        raise InvalidArgument(f"unsupported registryAuthFrom value {command.registry_auth_from}")
+    return command.registry_auth or present.registry_auth
