@@ -1,13 +1,10 @@
-"""The Engine API over HTTP: one connection to one daemon, JSON in and out, streams for logs and events.
+"""The Engine API: one daemon, JSON in and out, streams for logs and events.
 
-Everything the CLI does is a request made here; there is no other way to the cluster. Kept to http.client so that
-`service ls` starts in tens of milliseconds.
+Everything the CLI does is a request made here; there is no other way to the cluster.
 """
 
 from __future__ import annotations
 
-import codecs
-import http.client
 import json
 import socket
 from collections.abc import Iterator, Mapping
@@ -16,21 +13,13 @@ from urllib.parse import quote, urlencode
 
 from cli.endpoint import Endpoint, Tls
 from cli.errors import ApiError, CliError, NoDaemon
+from cli.http import Connection, HttpError, Response
 
-# What the API sends is decoded as it comes: the CLI shows it and sends it back, and must not lose a member it does not know.
+# What the API sends is kept as it comes: the CLI shows it and sends it back, and must not lose a member it does not know.
 Json = Any
 Filters = Mapping[str, list[str]]
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout: float | None) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
+Query = Mapping[str, object]
+Headers = Mapping[str, str]
 
 
 class Client:
@@ -39,18 +28,16 @@ class Client:
     def __init__(self, endpoint: Endpoint, *, timeout: float | None = None) -> None:
         self.endpoint = endpoint
         self._timeout = timeout
-        self._kept: http.client.HTTPConnection | None = None
+        self._kept: Connection | None = None
 
-    def get(self, path: str, query: Mapping[str, object] | None = None, *, headers: Mapping[str, str] | None = None) -> Json:
-        return self._call("GET", path, query, headers=headers)
+    def get(self, path: str, query: Query | None = None, *, headers: Headers | None = None) -> Json:
+        return self._call("GET", _target(path, query), headers=headers)
 
-    def post(
-        self, path: str, body: Json = None, query: Mapping[str, object] | None = None, *, headers: Mapping[str, str] | None = None
-    ) -> Json:
-        return self._call("POST", path, query, body=body, headers=headers)
+    def post(self, path: str, body: Json = None, query: Query | None = None, *, headers: Headers | None = None) -> Json:
+        return self._call("POST", _target(path, query), body=body, headers=headers)
 
-    def delete(self, path: str, query: Mapping[str, object] | None = None) -> Json:
-        return self._call("DELETE", path, query)
+    def delete(self, path: str, query: Query | None = None) -> Json:
+        return self._call("DELETE", _target(path, query))
 
     def list(self, path: str, filters: Filters | None = None, **query: object) -> list[Json]:
         """A listing, with Docker's `filters` parameter when there are any."""
@@ -58,110 +45,112 @@ class Client:
             query["filters"] = json.dumps({key: dict.fromkeys(values, True) for key, values in filters.items()})
         return list(self.get(path, query) or [])
 
-    def stream(self, path: str, query: Mapping[str, object] | None = None) -> http.client.HTTPResponse:
+    def stream(self, path: str, query: Query | None = None) -> Response:
         """An answer that goes on; the caller reads it and closes it."""
-        connection = self._connect(timeout=None)
-        response = self._exchange(connection, "GET", path, query, body=None, headers=None)
+        response = self._exchange(self._connect(timeout=None), "GET", _target(path, query), body=None, headers=None)
         if response.status >= 400:
             _refuse(response)
         return response
 
-    def _call(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, object] | None,
-        *,
-        body: Json = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Json:
-        connection = self._kept or self._connect(timeout=self._timeout)
-        self._kept = None
-        response = self._exchange(connection, method, path, query, body=body, headers=headers)
+    def close(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
+
+    def _call(self, method: str, target: str, *, body: Json = None, headers: Headers | None = None) -> Json:
+        kept, self._kept = self._kept, None
+        if kept is not None and method == "GET":
+            try:
+                return self._finish(kept, method, target, body=body, headers=headers)
+            except NoDaemon:
+                pass  # a kept connection may have been closed meanwhile; reading again does no harm
+            kept = None
+        connection = kept or self._connect(timeout=self._timeout)
+        return self._finish(connection, method, target, body=body, headers=headers)
+
+    def _finish(self, connection: Connection, method: str, target: str, *, body: Json, headers: Headers | None) -> Json:
+        response = self._exchange(connection, method, target, body=body, headers=headers)
         if response.status >= 400:
             _refuse(response)
-        raw = _read_all(response, self.endpoint)
-        if not response.will_close:
+        try:
+            raw = response.read()
+        except (OSError, HttpError) as broken:
+            connection.close()
+            raise NoDaemon(self.endpoint.address, _why(broken)) from broken
+        if response.reusable:
             self._kept = connection
+        else:
+            connection.close()
         return _decode(raw, response)
 
-    def _connect(self, *, timeout: float | None) -> http.client.HTTPConnection:
+    def _connect(self, *, timeout: float | None) -> Connection:
         at = self.endpoint
-        if at.path:
-            return _UnixConnection(at.path, timeout)
-        if at.tls is not None:
-            return http.client.HTTPSConnection(at.host, at.port, timeout=timeout, context=_tls_context(at.tls))
-        return http.client.HTTPConnection(at.host, at.port, timeout=timeout)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) if at.path else None
+        try:
+            if sock is None:
+                sock = socket.create_connection((at.host, at.port), timeout)
+                sock = sock if at.tls is None else _tls_socket(sock, at.host, at.tls)
+            else:
+                sock.settimeout(timeout)
+                sock.connect(at.path)
+        except OSError as failed:
+            if sock is not None:
+                sock.close()
+            raise self._unreachable(failed) from failed
+        return Connection(sock)
 
-    def _exchange(
-        self,
-        connection: http.client.HTTPConnection,
-        method: str,
-        path: str,
-        query: Mapping[str, object] | None,
-        *,
-        body: Json,
-        headers: Mapping[str, str] | None,
-    ) -> http.client.HTTPResponse:
-        target = quote(path, safe="/:@") + ("?" + urlencode({k: _text(v) for k, v in query.items()}) if query else "")
-        sent = dict(headers or {})
+    def _exchange(self, connection: Connection, method: str, target: str, *, body: Json, headers: Headers | None) -> Response:
+        sent = {**(headers or {}), "User-Agent": "shoal"}
         payload = None
         if body is not None:
             payload = json.dumps(body).encode()
             sent["Content-Type"] = "application/json"
-        sent["User-Agent"] = "shoal"
         try:
-            connection.request(method, target, payload, sent)
-            return connection.getresponse()
-        except PermissionError as refused:
-            raise CliError(
+            return connection.exchange(method, target, sent, payload)
+        except (OSError, HttpError) as broken:
+            connection.close()
+            raise self._unreachable(broken) from broken
+
+    def _unreachable(self, failed: Exception) -> CliError:
+        if isinstance(failed, PermissionError):
+            return CliError(
                 f"permission denied while trying to connect to the Shoal daemon at {self.endpoint.address}: "
                 "run as root or as a member of the socket's group"
-            ) from refused
-        except TimeoutError as silent:
-            raise NoDaemon(self.endpoint.address, "no answer in time") from silent
-        except (FileNotFoundError, ConnectionRefusedError) as absent:
-            raise NoDaemon(self.endpoint.address) from absent
-        except (OSError, http.client.HTTPException) as broken:
-            raise NoDaemon(self.endpoint.address, _why(broken)) from broken
+            )
+        if isinstance(failed, FileNotFoundError | ConnectionRefusedError):
+            return NoDaemon(self.endpoint.address)
+        return NoDaemon(self.endpoint.address, "no answer in time" if isinstance(failed, TimeoutError) else _why(failed))
 
 
-def frames(response: http.client.HTTPResponse) -> Iterator[tuple[int, bytes]]:
+def frames(response: Response) -> Iterator[tuple[int, bytes]]:
     """The (stream number, bytes) frames of a multiplexed log; 1 is stdout, 2 stderr."""
-    while len(head := _exactly(response, 8)) == 8:
-        yield head[0], _exactly(response, int.from_bytes(head[4:8], "big"))
+    pending = b""
+    while piece := response.read1():
+        pending += piece
+        while len(pending) >= 8 and len(pending) >= 8 + (size := int.from_bytes(pending[4:8], "big")):
+            yield pending[0], pending[8 : 8 + size]
+            pending = pending[8 + size :]
 
 
-def json_lines(response: http.client.HTTPResponse) -> Iterator[Json]:
+def json_lines(response: Response) -> Iterator[Json]:
     """The values of a stream of concatenated JSON, each handed out as soon as it is complete."""
-    decoder, characters, pending = json.JSONDecoder(), codecs.getincrementaldecoder("utf-8")("replace"), ""
-    while chunk := response.read1(65536):
-        pending += characters.decode(chunk)
+    decoder, pending = json.JSONDecoder(), b""
+    while piece := response.read1():
+        pending += piece
         while pending := pending.lstrip():
             try:
-                value, end = decoder.raw_decode(pending)
+                value, end = decoder.raw_decode(text := pending.decode())
             except ValueError:
                 break  # the rest of this value has not arrived yet
             yield value
-            pending = pending[end:]
+            pending = text[end:].encode()
 
 
-def _exactly(response: http.client.HTTPResponse, size: int) -> bytes:
-    parts, missing = [], size
-    while missing and (part := response.read(missing)):
-        parts.append(part)
-        missing -= len(part)
-    return b"".join(parts)
+def _target(path: str, query: Query | None) -> str:
+    return quote(path, safe="/:@") + ("?" + urlencode({key: _text(value) for key, value in query.items()}) if query else "")
 
 
-def _read_all(response: http.client.HTTPResponse, at: Endpoint) -> bytes:
-    try:
-        return response.read()
-    except (OSError, http.client.HTTPException) as broken:
-        raise NoDaemon(at.address, _why(broken)) from broken
-
-
-def _decode(raw: bytes, response: http.client.HTTPResponse) -> Json:
+def _decode(raw: bytes, response: Response) -> Json:
     if not raw.strip():
         return None
     try:
@@ -170,18 +159,22 @@ def _decode(raw: bytes, response: http.client.HTTPResponse) -> Json:
         raise CliError(f"the daemon's answer is not JSON (HTTP {response.status}): {raw[:80]!r}") from broken
 
 
-def _refuse(response: http.client.HTTPResponse) -> None:
-    raw = response.read()
-    said = raw.decode("utf-8", "replace").strip()
+def _refuse(response: Response) -> None:
+    """Raise what the daemon said."""
     try:
-        said = json.loads(raw)["message"]
+        said = response.read().decode("utf-8", "replace").strip()
+    except (OSError, HttpError):
+        said = ""
+    response.close()
+    try:
+        said = json.loads(said)["message"]
     except (ValueError, KeyError, TypeError):
         said = said or f"HTTP {response.status} {response.reason}"
     raise ApiError(response.status, said)
 
 
-def _tls_context(tls: Tls) -> Any:  # an ssl.SSLContext; ssl is imported only by those who use it
-    import ssl  # noqa: PLC0415 - a cost that only TCP pays
+def _tls_socket(sock: socket.socket, host: str, tls: Tls) -> socket.socket:
+    import ssl  # noqa: PLC0415 - a cost that only TLS pays
 
     context = ssl.create_default_context()
     try:
@@ -192,8 +185,9 @@ def _tls_context(tls: Tls) -> Any:  # an ssl.SSLContext; ssl is imported only by
         if tls.cert:
             context.load_cert_chain(tls.cert, tls.key)
     except (OSError, ssl.SSLError) as broken:
+        sock.close()
         raise CliError(f"cannot use the TLS certificates {tls.ca}, {tls.cert}, {tls.key}: {broken}") from broken
-    return context
+    return context.wrap_socket(sock, server_hostname=host)
 
 
 def _text(value: object) -> str:

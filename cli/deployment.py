@@ -9,7 +9,7 @@ import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from cli import images, lookup, registry
+from cli import extensions, images, lookup, registry
 from cli.client import Json
 from cli.errors import ApiError, CliError
 from cli.session import Session
@@ -33,14 +33,12 @@ def deploy(session: Session, plan: convert.StackRequests, how: Choices) -> list[
     _check_externals(session, plan.external_networks)
     if how.prune:
         _prune(session, plan, how.stack)
+    _create_networks(session, plan, how.stack)
     for kind, requests in (("secret", plan.secrets), ("config", plan.configs)):
         for request in requests:
-            _put_file(session, kind, request.name, request.body)
-    _create_networks(session, plan, how.stack)
+            _put_file(session, kind, request)
     existing = {one["Spec"]["Name"]: one for one in labelled(session, "/services", how.stack)}
-    return [
-        _put_service(session, request.name, _bound(session, request.body), existing.get(request.name), how) for request in plan.services
-    ]
+    return [_put_service(session, service, existing.get(service.name), how) for service in plan.services]
 
 
 def labelled(session: Session, path: str, stack: str, **query: object) -> list[Json]:
@@ -59,10 +57,8 @@ def _check_externals(session: Session, names: Iterable[str]) -> None:
                 f'network "{name}" is declared as external, but could not be found. '
                 f"Create it first: shoal network create --driver overlay {name}"
             ) from refused
-        if network.get("Scope") != "swarm":
-            raise CliError(
-                f'network "{name}" is declared as external, but it is not in the right scope: "{network.get("Scope")}" instead of "swarm"'
-            )
+        if (scope := network.get("Scope")) != "swarm":
+            raise CliError(f'network "{name}" is declared as external, but it is not in the right scope: "{scope}" instead of "swarm"')
 
 
 def _prune(session: Session, plan: convert.StackRequests, stack: str) -> None:
@@ -70,70 +66,58 @@ def _prune(session: Session, plan: convert.StackRequests, stack: str) -> None:
     remove(session, "service", [one for one in labelled(session, "/services", stack) if one["Spec"]["Name"] not in wanted])
 
 
-def _put_file(session: Session, kind: str, name: str, body: Json) -> None:
-    """Create a secret or config; one that is there already has its labels brought up to date."""
-    client = session.client
-    try:
-        found = client.get(f"/{kind}s/{name}")
-    except ApiError as refused:
-        if refused.status != 404:
-            raise
-        found = None
-    verb = "update" if found else "create"
-    try:
-        if found:
-            client.post(f"/{kind}s/{found['ID']}/update", body, {"version": found["Version"]["Index"]})
-        else:
-            session.say(f"Creating {kind} {name}")
-            client.post(f"/{kind}s/create", body)
-    except CliError as refused:
-        raise CliError(f"failed to {verb} {kind} {name}: {refused.message}") from refused
-
-
 def _create_networks(session: Session, plan: convert.StackRequests, stack: str) -> None:
     existing = {network["Name"] for network in labelled(session, "/networks", stack)}
     for request in plan.networks:
-        if request.name in existing:
-            continue
-        session.say(f"Creating network {request.name}")
-        try:
-            session.client.post("/networks/create", request.body)
-        except CliError as refused:
-            raise CliError(f"failed to create network {request.name}: {refused.message}") from refused
+        if request.name not in existing:
+            session.say(f"Creating network {request.name}")
+            _posted(session, "/networks/create", request.body, failing=f"failed to create network {request.name}")
 
 
-def _bound(session: Session, body: Json) -> dict[str, Any]:
-    """The service with the ids of the secrets and configs that it names."""
-    container = (body.get("TaskTemplate") or {}).get("ContainerSpec") or {}
+def _put_file(session: Session, kind: str, request: convert.Request) -> None:
+    """Create a secret or config; one that is there already has its labels brought up to date."""
+    try:
+        found = session.client.get(f"/{kind}s/{request.name}")
+    except ApiError as refused:
+        if refused.status != 404:
+            raise
+        session.say(f"Creating {kind} {request.name}")
+        _posted(session, f"/{kind}s/create", request.body, failing=f"failed to create {kind} {request.name}")
+        return
+    path, version = f"/{kind}s/{found['ID']}/update", {"version": found["Version"]["Index"]}
+    _posted(session, path, request.body, version, failing=f"failed to update {kind} {request.name}")
+
+
+def _put_service(session: Session, request: convert.ServiceRequest, existing: Json, how: Choices) -> str:
+    spec = _bound(session, request)
+    auth = registry.header(session.config_dir, request.image) if how.registry_auth else None
+    headers = {**extensions.of_stack(request.extensions, request.stack_name), **({"X-Registry-Auth": auth} if auth else {})}
+    ask = how.resolve_image != "never"
+    if existing is None:
+        session.say(f"Creating service {request.name}")
+        path, query, verb = "/services/create", None, "create"
+    else:
+        session.say(f"Updating service {request.name} (id: {existing['ID']})")
+        path, query, verb = f"/services/{existing['ID']}/update", {"version": existing["Version"]["Index"]}, "update"
+        ask = _carry_over(spec, existing, how)
+    warning = images.pin(session.client, spec, auth, ask=ask)
+    answer = _posted(session, path, spec, query, headers, failing=f"failed to {verb} service {request.name}")
+    for said in [*(answer.get("Warnings") or []), *([warning] if warning else [])]:
+        session.warn(said)
+    return str((existing or answer)["ID"])
+
+
+def _bound(session: Session, request: convert.ServiceRequest) -> dict[str, Any]:
+    """The service's spec with the ids of the secrets and configs that it names."""
+    container: Json = copy.deepcopy(request.body)["TaskTemplate"]
+    container = container.get("ContainerSpec") or {}
     secrets = lookup.ids(session.client, "/secrets", _named(container.get("Secrets"), "SecretName"))
     configs = lookup.ids(session.client, "/configs", _named(container.get("Configs"), "ConfigName"))
-    return dict(convert.bind_ids(body, secrets, configs))
+    return copy.deepcopy(dict(convert.bind_ids(request, secrets, configs)))
 
 
 def _named(references: Sequence[Mapping[str, Any]] | None, member: str) -> list[str]:
     return [str(one[member]) for one in references or ()]
-
-
-def _put_service(session: Session, name: str, body: dict[str, Any], existing: Json, how: Choices) -> str:
-    spec = copy.deepcopy(body)
-    image = spec["TaskTemplate"]["ContainerSpec"]["Image"]
-    auth = registry.header(session.config_dir, image) if how.registry_auth else None
-    headers = {"X-Registry-Auth": auth} if auth else None
-    if existing is None:
-        session.say(f"Creating service {name}")
-        warning = images.pin(session.client, spec, auth, ask=how.resolve_image != "never")
-        answer = _posted(session, "/services/create", spec, {}, headers, f"failed to create service {name}")
-        service_id = str(answer["ID"])
-    else:
-        service_id = str(existing["ID"])
-        session.say(f"Updating service {name} (id: {service_id})")
-        ask = _carry_over(spec, existing, how)
-        warning = images.pin(session.client, spec, auth, ask=ask)
-        query = {"version": existing["Version"]["Index"]}
-        answer = _posted(session, f"/services/{service_id}/update", spec, query, headers, f"failed to update service {name}")
-    for said in [*(answer.get("Warnings") or []), *([warning] if warning else [])]:
-        session.warn(said)
-    return service_id
 
 
 def _carry_over(spec: dict[str, Any], existing: Json, how: Choices) -> bool:
@@ -150,7 +134,13 @@ def _carry_over(spec: dict[str, Any], existing: Json, how: Choices) -> bool:
 
 
 def _posted(
-    session: Session, path: str, body: Json, query: Mapping[str, object], headers: Mapping[str, str] | None, failing: str
+    session: Session,
+    path: str,
+    body: Json,
+    query: Mapping[str, object] | None = None,
+    headers: Mapping[str, str] | None = None,
+    *,
+    failing: str,
 ) -> Mapping[str, Any]:
     try:
         return session.client.post(path, body, query, headers=headers) or {}
@@ -161,7 +151,7 @@ def _posted(
 def remove(session: Session, kind: str, objects: Sequence[Json]) -> bool:
     """Remove them all; whether all could be."""
     done = True
-    for one in sorted(objects, key=lambda found: str(_name(kind, found))):
+    for one in sorted(objects, key=lambda found: _name(kind, found)):
         session.say(f"Removing {kind} {_name(kind, one)}")
         try:
             session.client.delete(f"/{kind}s/{one['Id' if kind == 'network' else 'ID']}")

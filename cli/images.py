@@ -10,9 +10,8 @@ from cli.client import Client
 from cli.errors import CliError
 
 DEFAULT_DOMAIN = "docker.io"
-_ID = re.compile(r"[0-9a-f]{64}")
-_NAME = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*")
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_NAME = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*"
+_TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 
 
 class Reference(NamedTuple):
@@ -33,7 +32,7 @@ class Reference(NamedTuple):
 
 def parse(text: str) -> Reference | None:
     """The reference, or None if it is none: an image's id, or a name that no registry could have."""
-    if _ID.fullmatch(text):
+    if len(text) == 64 and not set(text) - set("0123456789abcdef"):
         return None
     rest, _, digest = text.partition("@")
     name, colon, tag = rest.rpartition(":")
@@ -46,7 +45,7 @@ def parse(text: str) -> Reference | None:
         domain = DEFAULT_DOMAIN
     if domain == DEFAULT_DOMAIN and "/" not in path:
         path = f"library/{path}"
-    if not _NAME.fullmatch(path) or (tag and not _TAG.fullmatch(tag)):
+    if not re.fullmatch(_NAME, path) or (tag and not re.fullmatch(_TAG, tag)):
         return None
     return Reference(domain, path, tag, digest)
 

@@ -95,6 +95,23 @@ def short_id(full: str) -> str:
     return full.partition(":")[2][:12] if ":" in full else full[:12]
 
 
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """A sort key under which web.2 comes before web.10."""
+    parts, number, word = [], "", ""
+    for character in name:
+        if character.isdigit():
+            if word:
+                parts.append((1, 0, word))
+            number, word = number + character, ""
+        else:
+            if number:
+                parts.append((0, int(number), ""))
+            number, word = "", word + character
+    if number:
+        parts.append((0, int(number), ""))
+    return [*parts, (1, 0, word)] if word else parts
+
+
 def _members(objects: Sequence[Json]) -> frozenset[str]:
     found = {name for one in objects if isinstance(one, dict) for name in one}
     return frozenset(found | {"UpdateStatus", "PreviousSpec", "ServiceStatus", "JobStatus", "ManagerStatus", "Shoal"})

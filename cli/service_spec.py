@@ -236,8 +236,8 @@ def credential(flags: Flags, config_ids: Mapping[str, str]) -> Spec | None:
     if name := spec.get("Config"):
         if name not in config_ids:
             raise CliError(f"config not found: {name}")
-        return {"CredentialSpec": {"Config": config_ids[name]}}
-    return {"CredentialSpec": dict(spec)}
+        spec = {"Config": config_ids[name]}
+    return {"CredentialSpec": dict(spec), "NoNewPrivileges": False}
 
 
 def hosts_line(entry: str) -> str:
@@ -254,7 +254,12 @@ def ulimits(entries: Sequence[Spec]) -> list[Spec]:
 def capabilities(added: Sequence[str], dropped: Sequence[str]) -> tuple[list[str], list[str]]:
     """Both lists in the engine's spelling, sorted; what is added is not dropped."""
     add, drop = {capability(name) for name in added}, {capability(name) for name in dropped}
-    return sorted(add), sorted(drop - add)
+    return plain_capabilities(add), plain_capabilities(drop - add)
+
+
+def plain_capabilities(names: set[str]) -> list[str]:
+    """Sorted; ALL makes the others needless, RESET was for the update."""
+    return ["ALL"] if "ALL" in names else sorted(names - {"RESET"})
 
 
 def capability(name: str) -> str:

@@ -73,9 +73,9 @@ def _into(spec: Spec, path: Sequence[str]) -> Spec:
 def _maps(spec: Spec, task: Spec, container: Spec, flags: Flags) -> None:
     for owner, member, name in ((spec, "Labels", "label"), (container, "Labels", "container-label"), (container, "Sysctls", "sysctl")):
         if flags.any(f"{name}-add", f"{name}-rm"):
-            kept = {**(owner.get(member) or {}), **values.pairs(flags.many(f"{name}-add"))}
             gone = {entry.partition("=")[0] for entry in flags.many(f"{name}-rm")}
-            owner[member] = {key: value for key, value in kept.items() if key not in gone}
+            kept = {key: value for key, value in (owner.get(member) or {}).items() if key not in gone}
+            owner[member] = {**kept, **values.pairs(flags.many(f"{name}-add"))}
     if driver := made.log_driver(flags):
         task["LogDriver"] = driver
 
@@ -111,9 +111,9 @@ def _container_lists(container: Spec, flags: Flags, names: Names) -> None:
 def _env(container: Spec, flags: Flags) -> None:
     if not flags.any("env-add", "env-rm"):
         return
-    entries = {entry.partition("=")[0]: entry for entry in [*(container.get("Env") or []), *flags.many("env-add")]}
     gone = set(flags.many("env-rm"))
-    container["Env"] = [entry for key, entry in entries.items() if key not in gone]
+    kept = [entry for entry in container.get("Env") or [] if entry.partition("=")[0] not in gone]
+    container["Env"] = list({entry.partition("=")[0]: entry for entry in [*kept, *flags.many("env-add")]}.values())
 
 
 def _sorted_list(current: Iterable[str] | None, flags: Flags, name: str, *, add: bool = True) -> list[str]:
@@ -129,7 +129,10 @@ def _references(container: Spec, flags: Flags, names: Names) -> None:
         kept = [one for one in container.get(member) or [] if one[f"{noun.capitalize()}Name"] not in gone]
         container[member] = kept + made.references(flags.many(f"{noun}-add"), ids, noun)
     if "credential-spec" in flags:
-        container.setdefault("Privileges", {}).update(made.credential(flags, names.configs) or {})
+        _into(container, ("Privileges",)).update(made.credential(flags, names.configs) or {})
+        if name := flags.value("credential-spec").get("Config"):
+            kept = [one for one in container.get("Configs") or [] if one.get("Runtime") is None]
+            container["Configs"] = [*kept, {"ConfigID": names.configs[name], "ConfigName": name, "Runtime": {}}]
 
 
 def _task(spec: Spec, task: Spec, flags: Flags, names: Names) -> None:
@@ -170,10 +173,8 @@ def _mode(spec: Spec, flags: Flags) -> None:
     if "replicas" in flags:
         if isinstance(mode.get("Replicated"), dict):
             mode["Replicated"]["Replicas"] = flags.number("replicas")
-        elif isinstance(mode.get("ReplicatedJob"), dict):
-            mode["ReplicatedJob"]["TotalCompletions"] = flags.number("replicas")
         else:
-            raise CliError("replicas can only be used with replicated or replicated-job mode")
+            raise CliError("replicas can only be used with replicated mode (a job's are set by `shoal service scale`)")
     if "max-concurrent" in flags:
         if not isinstance(mode.get("ReplicatedJob"), dict):
             raise CliError("max-concurrent can only be used with replicated-job mode")
@@ -221,7 +222,7 @@ def hosts(current: Sequence[str], added: Sequence[str], gone: Sequence[str]) -> 
         return not host or (host.split()[0] not in removed and f"{host.split()[0]} {ip}" not in removed)
 
     lines = [line for line in current if stays(line)]
-    return sorted(dict.fromkeys([*lines, *(made.hosts_line(entry) for entry in added)]))
+    return list(dict.fromkeys([*lines, *(made.hosts_line(entry) for entry in added)]))
 
 
 def ports(current: Sequence[Spec], added: Sequence[Spec], gone: Sequence[Spec]) -> list[Spec]:
@@ -254,21 +255,18 @@ def generic_resources(current: Sequence[Spec], flags: Flags) -> list[Spec]:
 
 
 def capabilities(adds: Sequence[str], drops: Sequence[str], added: Sequence[str], dropped: Sequence[str]) -> tuple[list[str], list[str]]:
-    """--cap-add undoes an earlier drop first, --cap-drop an earlier add; a second time they say the opposite."""
+    """--cap-add undoes an earlier drop first, --cap-drop an earlier add; a second time they say the opposite. RESET forgets what was."""
     to_add, to_drop = {made.capability(name) for name in added}, {made.capability(name) for name in dropped}
-    add, drop = {made.capability(name) for name in adds}, {made.capability(name) for name in drops}
-    to_drop -= to_add
-    for name in to_drop:
+    add = set() if "RESET" in to_add else {made.capability(name) for name in adds}
+    drop = set() if "RESET" in to_drop else {made.capability(name) for name in drops}
+    for name in to_drop - to_add - {"RESET"}:
         if name in add:
             add.discard(name)
         else:
             drop.add(name)
-    for name in to_add:
+    for name in to_add - {"RESET"}:
         if name in drop:
             drop.discard(name)
         else:
             add.add(name)
-    for word in (add, drop):
-        if "RESET" in word:
-            word.clear()
-    return sorted(add), sorted(drop)
+    return made.plain_capabilities(add), made.plain_capabilities(drop)

@@ -11,7 +11,7 @@ from cli.client import Client, Json
 from cli.errors import ApiError, CliError
 from cli.flags.entries import FILTER
 from cli.flags.grammar import SWITCH, Flag, Flags
-from cli.render import FORMAT, Listing, form_of, short_id, show, truncated
+from cli.render import FORMAT, Listing, form_of, natural, short_id, show, truncated
 from cli.session import Session
 
 FLAGS = (
@@ -96,23 +96,6 @@ def sorted_tasks(tasks: Iterable[Json], names: Names) -> list[tuple[str, Json]]:
     """By name, naturally; within a name the newest first."""
     newest_first = sorted(tasks, key=lambda task: str(task.get("CreatedAt", "")), reverse=True)
     return sorted(((names.task(task), task) for task in newest_first), key=lambda pair: natural(pair[0]))
-
-
-def natural(name: str) -> list[tuple[int, int, str]]:
-    """A sort key under which web.2 comes before web.10."""
-    parts, number, word = [], "", ""
-    for character in name:
-        if character.isdigit():
-            if word:
-                parts.append((1, 0, word))
-            number, word = number + character, ""
-        else:
-            if number:
-                parts.append((0, int(number), ""))
-            number, word = "", word + character
-    if number:
-        parts.append((0, int(number), ""))
-    return [*parts, (1, 0, word)] if word else parts
 
 
 def row(task: Json, name: str, node: str, *, now: datetime, whole: bool) -> Mapping[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
 from cli.flags.grammar import Flag
@@ -41,6 +39,8 @@ def options(flags: Iterable[Flag]) -> str:
 
 def columns(rows: Iterable[tuple[str, str]]) -> str:
     """Two columns; the second is wrapped to the terminal."""
+    import textwrap  # noqa: PLC0415 - only help pays for it
+
     pairs = list(rows)
     left = max((len(name) for name, _ in pairs), default=0)
     room = max(_width() - left - 5, 24)
@@ -57,8 +57,12 @@ def _described(flag: Flag) -> str:
 
 
 def _wrapped(text: str) -> str:
+    import textwrap  # noqa: PLC0415
+
     return "\n".join(textwrap.fill(line, _width()) for line in text.splitlines())
 
 
 def _width() -> int:
+    import shutil  # noqa: PLC0415
+
     return min(shutil.get_terminal_size((80, 24)).columns, 120)

@@ -13,10 +13,10 @@ from cli.flags import values
 from cli.flags.entries import FILTER, LABELS, filters
 from cli.flags.grammar import LIST, SWITCH, TEXT, Flag, Words
 from cli.flags.swarm import AVAILABILITY
-from cli.render import FORMAT, QUIET, Listing, form_of, show
+from cli.render import FORMAT, QUIET, Listing, form_of, natural, show
 from cli.session import Session
 from cli.tasks import FLAGS as TASK_FLAGS
-from cli.tasks import filtered, natural, node_id, show_tasks, state
+from cli.tasks import filtered, node_id, show_tasks, state
 
 HEADERS = {
     "ID": "ID",

@@ -11,7 +11,7 @@ noun = Noun(
         "inspect": Entry("cli.commands.service_inspect", "inspect", "Show one or more services in detail"),
         "logs": Entry("cli.commands.service_logs", "logs", "Show the logs of a service or of one task"),
         "ls": Entry("cli.commands.service_list", "ls", "List services", ("list",)),
-        "ps": Entry("cli.commands.service_list", "ps", "List the tasks of one or more services"),
+        "ps": Entry("cli.commands.service_ps", "ps", "List the tasks of one or more services"),
         "rm": Entry("cli.commands.service_remove", "rm", "Remove one or more services", ("remove",)),
         "rollback": Entry("cli.commands.service_update", "rollback", "Go back to a service's previous specification"),
         "scale": Entry("cli.commands.service_scale", "scale", "Set the number of replicas of one or more services"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cli import images, lookup, registry, service_spec
+from cli import extensions, images, lookup, registry, service_spec
 from cli.command import ONE_OR_MORE, Verb
 from cli.errors import CliError
 from cli.flags.grammar import Words
@@ -19,7 +19,8 @@ def _create(session: Session, words: Words) -> None:
     spec = service_spec.create(flags, image, args, names=lookup.names(client, flags), read=read_file, env=session.env)
     auth = registry.header(session.config_dir, image) if flags.on("with-registry-auth") else None
     warning = images.pin(client, spec, auth, ask=not flags.on("no-resolve-image"))
-    created = client.post("/services/create", spec, headers={"X-Registry-Auth": auth} if auth else None)
+    headers = {**extensions.of_flags(flags), **({"X-Registry-Auth": auth} if auth else {})}
+    created = client.post("/services/create", spec, headers=headers)
     for said in [*(created.get("Warnings") or []), *([warning] if warning else [])]:
         session.warn(said)
     session.say(created["ID"])

@@ -1,4 +1,4 @@
-"""`service ls` and `service ps`."""
+"""`service ls`, and the table of services that stacks show too."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from typing import Any
 
 from cli import images
 from cli.client import Json
-from cli.command import NONE, ONE_OR_MORE, Verb
-from cli.errors import CliError
+from cli.command import NONE, Verb
 from cli.flags.entries import FILTER, filters
 from cli.flags.grammar import Flag, Words
-from cli.render import FORMAT, QUIET, Listing, form_of, short_id, show
+from cli.render import FORMAT, QUIET, Listing, form_of, natural, short_id, show
 from cli.session import Session
-from cli.tasks import FLAGS as TASK_FLAGS
-from cli.tasks import filtered, natural, show_tasks
 
 HEADERS = {"ID": "ID", "Name": "NAME", "Mode": "MODE", "Replicas": "REPLICAS", "Image": "IMAGE", "Ports": "PORTS"}
 LISTING = Listing(HEADERS, tuple(HEADERS))
@@ -89,39 +86,4 @@ def _span(run: list[Mapping[str, Any]], member: str) -> str:
     return str(first) if first == last else f"{first}-{last}"
 
 
-def _ps(session: Session, words: Words) -> None:
-    """Tasks of the named services; a name that there is no service for is told after the table."""
-    found, missing = services_named(session, words.args)
-    if found:
-        wanted = filters(words.flags.many("filter"))
-        wanted = filtered(session, wanted) | {"service": [*wanted.get("service", []), *found]}
-        show_tasks(session, session.client.list("/tasks", wanted), words.flags)
-    if missing:
-        raise CliError("\n".join(f"no such service: {name}" for name in missing))
-
-
-def services_named(session: Session, names: Iterable[str]) -> tuple[list[str], list[str]]:
-    """The ids that the names or id prefixes mean, and the names that mean nothing."""
-    wanted = list(dict.fromkeys(names))
-    known = {one["ID"]: one for name in ("id", "name") for one in session.client.list("/services", {name: wanted})}
-    found, missing = [], []
-    for name in wanted:
-        exact = [key for key, one in known.items() if one["Spec"]["Name"] == name] or [key for key in known if key == name]
-        prefixed = exact or [key for key in known if key.startswith(name)]
-        if len(prefixed) > 1:
-            raise CliError(f'multiple services found with provided prefix: "{name}"')
-        found += prefixed
-        missing += [] if prefixed else [name]
-    return found, missing
-
-
 ls = Verb("ls", _ls, help="List services", arity=NONE, flags=(FLAG_FILTER, FORMAT, QUIET), aliases=("list",))
-ps = Verb(
-    "ps",
-    _ps,
-    help="List the tasks of one or more services",
-    arguments="SERVICE [SERVICE...]",
-    arity=ONE_OR_MORE,
-    flags=TASK_FLAGS,
-    complete="service",
-)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cli import images, lookup, registry, service_update
+from cli import extensions, images, lookup, registry, service_update
 from cli.command import ONE, Verb
 from cli.errors import CliError
 from cli.flags.grammar import Words
@@ -30,7 +30,8 @@ def _update(session: Session, words: Words) -> None:
     warning = None
     if "image" in flags:
         warning = images.pin(client, spec, auth, ask=not flags.on("no-resolve-image"))
-    answer = client.post(f"/services/{service['ID']}/update", spec, query, headers={"X-Registry-Auth": auth} if auth else None)
+    headers = {**extensions.of_flags(flags, service.get("Shoal")), **({"X-Registry-Auth": auth} if auth else {})}
+    answer = client.post(f"/services/{service['ID']}/update", spec, query, headers=headers)
     for said in [*((answer or {}).get("Warnings") or []), *([warning] if warning else [])]:
         session.warn(said)
     session.say(name)

@@ -12,10 +12,10 @@ from cli.commands.service_list import show_services
 from cli.errors import CliError
 from cli.flags.entries import FILTER, filters
 from cli.flags.grammar import SWITCH, Flag, Words
-from cli.render import FORMAT, QUIET, Listing, form_of, show
+from cli.render import FORMAT, QUIET, Listing, form_of, natural, show
 from cli.session import Session
 from cli.tasks import FLAGS as TASK_FLAGS
-from cli.tasks import filtered, natural, show_tasks
+from cli.tasks import filtered, show_tasks
 
 NAMESPACE = "com.docker.stack.namespace"
 HEADERS = {"Name": "NAME", "Services": "SERVICES"}
@@ -67,7 +67,8 @@ def _rm(session: Session, words: Words) -> None:
         if not any(found.values()):
             session.warn(f"Nothing found in stack: {name}")
             continue
-        if not all([remove(session, kind, objects) for kind, objects in found.items()]):
+        removed = [remove(session, kind, objects) for kind, objects in found.items()]
+        if not all(removed):
             failed.append(f"Failed to remove some resources from stack: {name}")
         elif not words.flags.value("detach", default=True):
             wait_gone(session.client, name)

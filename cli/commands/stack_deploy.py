@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from cli.command import NONE, ONE, Verb
 from cli.commands.stack import stack_name
-from cli.deployment import Choices, deploy as carry_out
+from cli.deployment import Choices
+from cli.deployment import deploy as carry_out
 from cli.errors import CliError
 from cli.flags.grammar import COMMA_LIST, SWITCH, TEXT, Flag, Words
 from cli.progress import follow
@@ -30,17 +32,20 @@ def _deploy(session: Session, words: Words) -> None:
     resolve_image = flags.text("resolve-image", "always")
     if resolve_image not in RESOLVE:
         raise CliError(f"Invalid option {resolve_image} for flag --resolve-image")
-    files = Files(session)
+    files, paths = Files(session), flags.many("compose-file")
     try:
-        loaded = loader.load(flags.many("compose-file"), env=session.env, read=files.read, working_dir=str(Path.cwd()))
+        loaded = loader.load(paths, env=session.env, read=files.read, working_dir=folder(paths))
         plan = convert.plan(loaded, name=stack, env=session.env, read=files.read)
     except StackError as refused:
         raise CliError(str(refused)) from refused
-    for warning in plan.warnings:
+    for warning in (*loaded.warnings, *plan.warnings):
         session.warn(warning)
     _check_manager(session)
     how = Choices(stack, resolve_image, prune=flags.on("prune"), registry_auth=flags.on("with-registry-auth"))
-    services = carry_out(session, plan, how)
+    try:
+        services = carry_out(session, plan, how)
+    except StackError as refused:
+        raise CliError(str(refused)) from refused
     if not flags.value("detach", default=True):
         _wait(session, services, quiet=flags.on("quiet"))
 
@@ -64,12 +69,18 @@ def _wait(session: Session, services: list[str], *, quiet: bool) -> None:
 
 
 def _config(session: Session, words: Words) -> None:
-    files = Files(session)
+    files, paths = Files(session), words.flags.many("compose-file")
+    variables = not words.flags.on("skip-interpolation")
     try:
-        loaded = loader.load(words.flags.many("compose-file"), env=session.env, read=files.read, working_dir=str(Path.cwd()))
+        loaded = loader.load(paths, env=session.env, read=files.read, working_dir=folder(paths), variables=variables)
         session.out.write(convert.render_config(loaded))
     except StackError as refused:
         raise CliError(str(refused)) from refused
+
+
+def folder(paths: Sequence[str]) -> str:
+    """Where relative paths in the files begin: the first file's folder, or for standard input the present one."""
+    return str(Path.cwd() if not paths or paths[0] == "-" else Path(paths[0]).absolute().parent)
 
 
 class Files:

@@ -192,12 +192,19 @@ def _reference(text: str, noun: str, member: str) -> Value:
             case "gid":
                 file["GID"] = value
             case "mode":
-                file["Mode"] = values.file_mode(value)
+                file["Mode"] = _file_mode(value)
             case _:
                 raise ValueError(f"invalid field in {noun} request: {key}")
     if not source:
         raise ValueError("source is required")
     return {"File": {**file, "Name": file["Name"] or source}, member: source}
+
+
+def _file_mode(text: str) -> int:
+    try:
+        return values.unsigned(text)
+    except ValueError:
+        raise ValueError(f"invalid mode specified: {text}") from None
 
 
 def _fields(text: str) -> list[str]:

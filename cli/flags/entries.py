@@ -10,7 +10,8 @@ from typing import Any
 
 from cli.flags.grammar import Kind
 
-_DOMAIN = re.compile(r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][-_a-zA-Z0-9]*[a-zA-Z0-9])(?:\.(?:[a-zA-Z0-9]|[a-zA-Z0-9][-_a-zA-Z0-9]*[a-zA-Z0-9]))*")
+# patterns are kept as text: compiling them is for the commands that use them
+_DOMAIN = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][-_a-zA-Z0-9]*[a-zA-Z0-9])(?:\.(?:[a-zA-Z0-9]|[a-zA-Z0-9][-_a-zA-Z0-9]*[a-zA-Z0-9]))*"
 
 
 def env(text: str) -> str:
@@ -52,7 +53,7 @@ def address(text: str) -> str:
 def dns_search(text: str) -> str:
     if (domain := text.strip()) == ".":
         return domain
-    if not re.search("[a-zA-Z]", domain) or len(domain) > 255 or not _DOMAIN.fullmatch(domain.removesuffix(".")):
+    if not re.search("[a-zA-Z]", domain) or len(domain) > 255 or not re.fullmatch(_DOMAIN, domain.removesuffix(".")):
         raise ValueError(f"{domain} is not a valid domain")
     return domain
 

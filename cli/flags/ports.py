@@ -75,7 +75,7 @@ def _range(text: str, what: str, whole: str) -> tuple[int, int]:
     try:
         first = int(low)
         last = int(high) if dash else first
-        if not (0 < first <= 65535 and 0 < last <= 65535):
+        if not (0 <= first <= 65535 and 0 <= last <= 65535):
             raise ValueError
     except ValueError:
         raise ValueError(f"invalid {what}: {text}") from None

@@ -78,6 +78,7 @@ COMMON = (
     Flag("read-only", SWITCH, "Mount the container's root file system read-only"),
     Flag("init", SWITCH, "Run an init inside the container that forwards signals and reaps processes"),
     Flag("isolation", TEXT, "Isolation mode of the containers (Windows)"),
+    Flag("drain-timeout", POSITIVE_DURATION, "Time for open connections to end before a task is stopped (ms|s|m|h)", default="5s"),
     Flag("oom-score-adj", INT, "How readily the kernel kills a task when memory is short (-1000 to 1000)"),
 )
 

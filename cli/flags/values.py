@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 import struct
 from collections.abc import Iterable
@@ -17,8 +16,9 @@ NANOSECONDS = {
     "m": 60 * 1_000_000_000,
     "h": 3600 * 1_000_000_000,
 }
-_DURATION_PART = re.compile(r"(\d+\.?\d*|\.\d+)([^\d.]*)")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(?:([kmgtp])(?:i?b)?|b)?", re.IGNORECASE)
+# patterns are kept as text: compiling them is for the commands that use them
+_DURATION_PART = r"(\d+\.?\d*|\.\d+)([^\d.]*)"
+_SIZE = r"(?i)(\d+(?:\.\d+)?) ?(?:([kmgtp])(?:i?b)?|b)?"
 _TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
 _FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))
 
@@ -74,7 +74,7 @@ def duration(text: str) -> int:
         raise ValueError(f'time: invalid duration "{text}"')
     total, at = 0, 0
     while at < len(rest):
-        part = _DURATION_PART.match(rest, at)
+        part = re.match(_DURATION_PART, rest[at:])
         if part is None:
             raise ValueError(f'time: invalid duration "{text}"')
         amount, unit = part.groups()
@@ -86,7 +86,7 @@ def duration(text: str) -> int:
         total += int(whole or 0) * NANOSECONDS[unit]
         if fraction:
             total += int(fraction) * NANOSECONDS[unit] // 10 ** len(fraction)
-        at = part.end()
+        at += part.end()
     return sign * total
 
 
@@ -99,7 +99,7 @@ def positive_duration(text: str) -> int:
 
 def size(text: str) -> int:
     """A number of bytes such as 512m or 1.5GiB; k, m, g, t and p are powers of 1024."""
-    found = _SIZE.fullmatch(text.strip())
+    found = re.fullmatch(_SIZE, text.strip())
     if found is None:
         raise ValueError(f"invalid size: '{text}'")
     power = " kmgtp".index((found[2] or " ").lower())
@@ -128,6 +128,8 @@ def words(text: str) -> list[str]:
 
 def fields(text: str) -> list[str]:
     """One line of comma-separated fields, with double quotes around those that hold a comma."""
+    import csv  # noqa: PLC0415 - only these flags pay for it
+
     rows = list(csv.reader([text], strict=True)) if text else []
     return rows[0] if rows else []
 
@@ -135,10 +137,3 @@ def fields(text: str) -> list[str]:
 def pairs(entries: Iterable[str]) -> dict[str, str]:
     """KEY=VALUE entries as a map; a bare KEY has the empty value, a later entry wins."""
     return {key: value for key, _, value in (entry.partition("=") for entry in entries)}
-
-
-def file_mode(text: str) -> int:
-    try:
-        return int(text, 8)
-    except ValueError:
-        raise ValueError(f"invalid mode specified: {text}") from None

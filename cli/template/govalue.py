@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d(?:\.\d+)?)(Z|[+-]\d\d:\d\d)")
+_TIME = r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d(?:\.\d+)?)(Z|[+-]\d\d:\d\d)"
 
 
 def text(value: Any) -> str:
@@ -44,7 +44,7 @@ def escaped(encoded: str) -> str:
 
 def _time(value: str) -> str | None:
     """A timestamp of the API as Go prints a time.Time."""
-    found = _TIME.fullmatch(value)
+    found = re.fullmatch(_TIME, value)
     if found is None:
         return None
     day, clock, zone = found.groups()
