@@ -32,7 +32,7 @@ from manager.raft.core.effects import (
     Send,
     SendSnapshot,
 )
-from manager.raft.core.entries import Configure, Entry, HardState
+from manager.raft.core.entries import Command, Configure, Entry, HardState
 from manager.raft.core.events import Event, Persisted, Received, StepDown, Suspect, Tick, TransferLeadership, Unreachable
 from manager.raft.core.membership import Add, Change, Demote, Member, MemberId, Membership, Promote, Remove
 from manager.raft.core.state import Leader
@@ -372,10 +372,14 @@ class Raft:
             raise NotLeader(self._core.state.leader)
 
 
-def bootstrap(storage: Storage, members: Sequence[Member]) -> None:
-    """Found a group on an empty storage: its first entry says who its members are. Each founder writes the same."""
+def bootstrap(storage: Storage, members: Sequence[Member], payloads: Sequence[bytes] = ()) -> None:
+    """Found a group on an empty storage: its first entry says who its members are, what the state begins with follows.
+
+    All of it counts as committed, so each founder writes the same.
+    """
     if not storage.load().is_empty:
         raise ValueError("this storage is in use already")
-    first = Configure(index=1, term=1, membership=Membership(members=tuple(sorted(members, key=lambda member: member.id))))
-    storage.write(HardState(term=1), [first], 1)
+    first: Entry = Configure(index=1, term=1, membership=Membership(members=tuple(sorted(members, key=lambda member: member.id))))
+    begun = [Command(index=number, term=1, payload=payload) for number, payload in enumerate(payloads, start=2)]
+    storage.write(HardState(term=1), [first, *begun], 1 + len(begun))
     storage.sync()

@@ -1,0 +1,102 @@
+"""Every manager answers: what only the leader can do is done here if this node leads, else passed on to it.
+
+Calls whose caller matters (a node's own session, its certificate, its membership) are not passed on: they are refused with the leader's
+address, and the node goes there itself.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Protocol, TypeVar
+
+from cluster.api.assignment import FromNode, LogOrder, ToNode
+from cluster.api.commands import Command, Outcome
+from cluster.api.contracts import (
+    AdmissionRequest,
+    Admitted,
+    Caller,
+    CertificateRequest,
+    ControlAPI,
+    IssuedCertificate,
+    MemberAnswer,
+    MemberRequest,
+    NodeCA,
+    Streams,
+    Taken,
+)
+from cluster.api.errors import NoLeader
+from cluster.rpc.pool import Remotes
+from manager.leader import Leading
+
+Answer = TypeVar("Answer")
+Asked = TypeVar("Asked")
+
+_TIMEOUT = 10.0
+
+
+class Leadership(Protocol):
+    """Who leads, as this manager knows it."""
+
+    def leading(self) -> Leading | None:
+        """This manager's term, if it leads and is ready to."""
+        ...
+
+    def leader_addr(self) -> str:
+        """Where the leader is; empty if none is known, or if it is this node."""
+        ...
+
+    async def wait_leader(self) -> None:
+        """Wait a bounded time for a leader to be known. Raises NoLeader."""
+        ...
+
+
+class Gateway:
+    """Implements ControlAPI, Dispatcher, Membership and NodeCA on every manager."""
+
+    def __init__(self, leadership: Leadership, remotes: Remotes) -> None:
+        self._leadership = leadership
+        self._remotes = remotes
+
+    # -- passed on ---------------------------------------------------------------------------------------------------------------
+    async def execute(self, caller: Caller, request: Command) -> Outcome:
+        return await self._pass_on(caller, request, lambda leading: leading.control.execute, ControlAPI.execute)
+
+    async def admit(self, caller: Caller, request: AdmissionRequest) -> Admitted:
+        return await self._pass_on(caller, request, lambda leading: leading.certificates.admit, NodeCA.admit)
+
+    async def order(self, caller: Caller, request: LogOrder) -> Taken:
+        return await self._pass_on(caller, request, lambda leading: leading.dispatcher.order, Streams.order)
+
+    async def _pass_on(
+        self,
+        caller: Caller,
+        request: Asked,
+        here: Callable[[Leading], Callable[[Caller, Asked], Awaitable[Answer]]],
+        there: Callable[[Any, Caller, Asked], Awaitable[Answer]],
+    ) -> Answer:
+        await self._leadership.wait_leader()
+        if (leading := self._leadership.leading()) is not None:
+            return await here(leading)(caller, request)
+        address = self._leadership.leader_addr()
+        if not address:
+            raise NoLeader
+        return await self._remotes.to(address).unary(there, request, timeout=_TIMEOUT)
+
+    # -- only where the leader is ---------------------------------------------------------------------------------------------------
+    def session(self, caller: Caller, requests: AsyncIterator[FromNode]) -> AsyncIterator[ToNode]:
+        return self._here().dispatcher.session(caller, requests)
+
+    async def renew(self, caller: Caller, request: CertificateRequest) -> IssuedCertificate:
+        return await self._here().certificates.renew(caller, request)
+
+    async def join(self, caller: Caller, request: MemberRequest) -> MemberAnswer:
+        return await self._here().membership.join(caller, request)
+
+    async def leave(self, caller: Caller, request: Taken) -> Taken:
+        return await self._here().membership.leave(caller, request)
+
+    def _here(self) -> Leading:
+        leading = self._leadership.leading()
+        if leading is None:
+            elsewhere = NoLeader("this manager does not lead")
+            elsewhere.leader_addr = self._leadership.leader_addr()
+            raise elsewhere
+        return leading

@@ -1,0 +1,242 @@
+"""A manager node's always-on parts: Raft and the store, the RPCs, the way to the leader; and the leader's loops while it leads."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from random import Random
+
+from msgspec import Struct
+
+from cluster.aio.backoff import Backoff
+from cluster.aio.clock import Clock
+from cluster.aio.supervise import background, first_of
+from cluster.api.assignment import ManagerAddr
+from cluster.api.commands import Command, Outcome
+from cluster.api.contracts import (
+    AdmissionRequest,
+    Admitted,
+    Caller,
+    ControlAPI,
+    Dispatcher,
+    Frame,
+    Membership,
+    NodeCA,
+    RaftPeer,
+    Streams,
+    Taken,
+)
+from cluster.api.errors import Forbidden, NoLeader, Unauthorized
+from cluster.api.ids import DrawId, Id
+from cluster.api.states import Role
+from cluster.rpc.pool import Remotes
+from cluster.rpc.server import RpcServer
+from manager.allocator.loop import Allocator
+from manager.ca.service import CertificateService
+from manager.controlapi.control import Control
+from manager.dispatcher.dispatcher import Dispatcher as LeaderDispatcher
+from manager.gateway import Gateway
+from manager.leader import Leading, lead
+from manager.logbroker.broker import LogBroker
+from manager.membership import MembershipKeeper
+from manager.orchestrator.loop import Orchestrator
+from manager.raft.config import RaftStatus
+from manager.raft.core.membership import MemberId
+from manager.raft.driver import Raft
+from manager.raft.proposer import RaftProposer
+from manager.raft.transport import PeerStreams
+from manager.scheduler.loop import Scheduler
+from manager.store.snapshot import Snapshot
+from manager.store.store import Store
+
+log = logging.getLogger(__name__)
+
+_WAIT_LEADER = 10.0
+
+
+class MemberView(Struct, frozen=True, kw_only=True):
+    """How the managers see one another now."""
+
+    addr: str
+    leader: bool
+    reachable: bool
+
+
+class ManagerParts(Struct, frozen=True, kw_only=True):
+    """What the composition root builds for a manager."""
+
+    node_id: Id
+    raft: Raft
+    peers: PeerStreams
+    store: Store
+    remotes: Remotes
+    clock: Clock
+    rng: Random
+    draw_id: DrawId
+    serial: Callable[[], int]
+
+
+class Manager:
+    """Runs beside the node's worker for as long as the node's certificate says manager."""
+
+    def __init__(self, parts: ManagerParts) -> None:
+        self._parts = parts
+        self._raft = parts.raft
+        self._store = parts.store
+        self._proposer = RaftProposer(parts.raft, parts.clock)
+        self._leading: Leading | None = None
+        self.gateway = Gateway(self, parts.remotes)
+        self.log_broker = LogBroker(store=parts.store, order=self.gateway.order, clock=parts.clock, draw_id=parts.draw_id)
+
+    def offer(self, server: RpcServer) -> None:
+        """Serve every contract there; before the server starts."""
+        for contract in (ControlAPI, Dispatcher, Membership, NodeCA):
+            server.offer(contract, self.gateway)
+        server.offer(RaftPeer, self)
+        server.offer(Streams, self.log_broker)
+
+    async def run(self) -> None:
+        async with background(self._raft.run, self._parts.peers.run, self._lead_when_elected):
+            await asyncio.Event().wait()
+
+    # -- for the HTTP API of this node ---------------------------------------------------------------------------------------------
+    async def execute(self, command: Command) -> Outcome:
+        """Have the leader do it; once this returns, `read` here shows it."""
+        me = Caller(node_id=self._parts.node_id, role=Role.MANAGER)
+        outcome = await self.gateway.execute(me, command)
+        await self._wait_applied(outcome.version)
+        return outcome
+
+    async def read(self) -> Snapshot:
+        """At least as new as every write acknowledged before the call. Raises NoLeader when no quorum answers in time."""
+        try:
+            async with asyncio.timeout(_WAIT_LEADER):
+                await self._raft.read_barrier()
+        except TimeoutError as silent:
+            raise NoLeader("no quorum of managers answers") from silent
+        return self._store.snapshot
+
+    @property
+    def store(self) -> Store:
+        return self._store
+
+    def latest(self) -> Snapshot:
+        return self._store.snapshot
+
+    def raft_status(self) -> RaftStatus:
+        return self._raft.status()
+
+    async def admit(self, request: AdmissionRequest) -> Admitted:
+        """For the bootstrap server: a node that wants to join, passed on to the leader."""
+        return await self.gateway.admit(Caller(node_id=self._parts.node_id, role=Role.MANAGER), request)
+
+    def members(self) -> Mapping[Id, MemberView]:
+        status = self._raft.status()
+        return {
+            str(member.id): MemberView(
+                addr=member.address,
+                leader=member.id == status.leader,
+                reachable=member.is_reachable is not False,
+            )
+            for member in status.members
+        }
+
+    def manager_addrs(self) -> tuple[ManagerAddr, ...]:
+        return tuple(ManagerAddr(node_id=node_id, addr=view.addr, leader=view.leader) for node_id, view in self.members().items())
+
+    def authorize(self, caller: Caller) -> None:
+        """The store's word on a caller; see cluster.rpc.server. A manager that has not caught up yet believes the certificate."""
+        now = self._store.snapshot
+        if now.cluster is None:
+            return
+        node = now.nodes.get(caller.node_id)
+        if node is None:
+            raise Unauthorized(f"node {caller.node_id} is not part of this swarm any more")
+        if caller.role is Role.MANAGER and node.certified_role is not Role.MANAGER:
+            raise Forbidden(f"node {caller.node_id} is no manager any more")
+
+    async def hand_over(self) -> None:
+        """Before a stop: another manager leads, so that nobody waits for an election."""
+        if self._raft.leadership.value.is_me and len(self._raft.status().members) > 1:
+            await self._raft.transfer_leadership()
+
+    # -- leadership ------------------------------------------------------------------------------------------------------------------
+    def leading(self) -> Leading | None:
+        return self._leading
+
+    def leader_addr(self) -> str:
+        leader = self._raft.leadership.value.leader
+        if leader is None or leader == self._raft.me:
+            return ""
+        return self._raft.address_of(leader) or ""
+
+    async def wait_leader(self) -> None:
+        try:
+            async with asyncio.timeout(_WAIT_LEADER):
+                while self._leading is None and not self.leader_addr():
+                    await self._parts.clock.sleep(0.02)
+        except TimeoutError as silent:
+            raise NoLeader from silent
+
+    async def _lead_when_elected(self) -> None:
+        backoff = Backoff(first=0.1, cap=5.0, rng=self._parts.rng)
+        async for now in self._raft.leadership.values():
+            if not now.is_established:
+                continue
+            try:
+                await self._lead(now.term)
+                backoff.reset()
+            except* Exception as failed:
+                log.exception("a loop of the leader failed: giving leadership up")
+                self._raft.step_down(because=failed.exceptions)
+                await self._parts.clock.sleep(backoff.next())
+
+    async def _lead(self, term: int) -> None:
+        """Run the leader's loops until the leadership of this term is over."""
+        log.info("leading in term %d, from version %d on", term, self._store.snapshot.version)
+        leading = self._leading = self._build()
+        try:
+            await first_of(lambda: lead(leading), lambda: self._wait_past(term))
+        finally:
+            self._leading = None
+
+    async def _wait_past(self, term: int) -> None:
+        async for now in self._raft.leadership.values():
+            if now.term != term or not now.is_established:
+                return
+
+    def _build(self) -> Leading:
+        parts = self._parts
+        dispatcher = LeaderDispatcher(
+            store=self._store, proposer=self._proposer, clock=parts.clock, managers=self.manager_addrs, draw_id=parts.draw_id
+        )
+        membership = MembershipKeeper(me=parts.node_id, raft=self._raft, store=self._store, proposer=self._proposer, clock=parts.clock)
+        return Leading(
+            control=Control(store=self._store, proposer=self._proposer),
+            certificates=CertificateService(
+                snapshot=lambda: self._store.snapshot, proposer=self._proposer, clock=parts.clock, serial=parts.serial
+            ),
+            dispatcher=dispatcher,
+            membership=membership,
+            loops=(
+                dispatcher.run,
+                membership.run,
+                Allocator(self._store, self._proposer, parts.clock).run,
+                Scheduler(self._store, self._proposer, parts.clock).run,
+                Orchestrator(self._store, self._proposer, parts.clock, parts.draw_id).run,
+            ),
+        )
+
+    async def _wait_applied(self, version: int) -> None:
+        async for now in self._store.snapshots():
+            if now.version >= version:
+                return
+
+    # -- the Raft stream of a peer -----------------------------------------------------------------------------------------------------
+    async def exchange(self, caller: Caller, requests: AsyncIterator[Frame]) -> Taken:
+        sender = MemberId(caller.node_id)
+        try:
+            async for frame in requests:
+                self._raft.receive(sender, frame.body)
+        finally:
+            self._raft.suspect(sender)
+        return Taken()

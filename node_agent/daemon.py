@@ -1,0 +1,200 @@
+"""The composition root: builds every object of this machine's daemon, runs them nested, and ends them inside out.
+
+SIGTERM ends the daemon, never containers. SIGHUP reloads labels and log level.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import ssl
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cluster.aio.clock import SystemClock
+from cluster.aio.supervise import background
+from cluster.api.errors import InvalidArgument, ShoalError
+from cluster.api.states import Kind
+from node_agent import logs, machine
+from node_agent.api.engine_link import EngineLink
+from node_agent.api.engine_proxy import EngineProxy
+from node_agent.api.events import Events
+from node_agent.api.listeners import Listening, bind_tcp, bind_unix
+from node_agent.api.networks import Networks
+from node_agent.api.nodes import Nodes
+from node_agent.api.routing import Route
+from node_agent.api.secrets import Files
+from node_agent.api.server import ApiServer
+from node_agent.api.service_logs import Logs
+from node_agent.api.services import Services
+from node_agent.api.swarm import SwarmNoun
+from node_agent.api.swarm_events import EventLog
+from node_agent.api.system import Product, System
+from node_agent.api.tasks import Tasks
+from node_agent.config import Config, parse_host
+from node_agent.inventory import Inventory
+from node_agent.local_swarm import LocalSwarm
+from node_agent.metrics import Metrics, SwarmCollector
+from node_agent.network.engine_networks import DockerNetworks
+from node_agent.parts import NodeParts
+from node_agent.state import StateFolder
+from node_agent.swarm_node import SwarmNode
+from worker.engine.docker import DockerEngine
+from worker.engine.find import USUAL_SOCKETS, EngineConfig, open_engine
+
+VERSION = "0.1.0"
+Reload = Callable[[], Config]
+Loop = Callable[[], Coroutine[Any, Any, None]]
+log = logging.getLogger(__name__)
+
+
+async def run(config: Config, reload: Reload) -> None:
+    """Live until told to stop; `reload` reads the configuration anew, for SIGHUP.
+
+    Raises ShoalError, in one clear line, for what keeps the daemon from running.
+    """
+    logs.set_up(level=config.log_level, style=config.log_format, debug=config.debug)
+    config.runtime.mkdir(parents=True, exist_ok=True, mode=0o711)
+    state = StateFolder(config.data)
+    clock, rng = SystemClock(), machine.rng()
+    try:
+        with _pid_file(Path(config.pidfile)):
+            async with open_engine(_engine_config(config), clock=clock, rng=rng) as engine:
+                await _serve(config, reload, state=state, engine=engine, clock=clock)
+    finally:
+        state.close()
+
+
+def _engine_config(config: Config) -> EngineConfig:
+    """`dockerd` insists on an engine of our own; `auto` takes one that runs, else starts one."""
+    named = {"dockerd": "auto", "podman": "unix:///run/podman/podman.sock"}.get(config.engine, config.engine)
+    own = config.engine == "dockerd"
+    return EngineConfig(
+        state=Path(config.engine_root) if config.engine_root else config.data,
+        runtime=config.runtime,
+        engine=named,
+        own_socket=_socket_path(config),
+        environ={} if own else dict(os.environ),
+        usual_sockets=() if own else USUAL_SOCKETS,
+    )
+
+
+def _socket_path(config: Config) -> str:
+    return next((parse_host(host).path for host in config.hosts if host.startswith("unix://")), "")
+
+
+async def _serve(config: Config, reload: Reload, *, state: StateFolder, engine: DockerEngine, clock: SystemClock) -> None:
+    rng = machine.rng()
+    inventory = Inventory(engine, config, clock)
+    await inventory.look()
+    async with DockerNetworks(Path(engine.address.removeprefix("unix://"))) as networks:
+        parts = NodeParts(
+            state=state,
+            engine=engine,
+            networks=networks,
+            inventory=inventory,
+            clock=clock,
+            rng=rng,
+            runtime=config.runtime,
+            socket=_socket_path(config) if config.socket_rewrite else "",
+        )
+        swarm = LocalSwarm(state=state, clock=clock, build=lambda member: SwarmNode(parts, *member[:2], availability=member.availability))
+        loops = (inventory.run, swarm.run)
+        async with background(*loops, *_answering(config, swarm, engine, clock)), _signals(partial(_reload, reload, inventory)) as told:
+            machine.notify("READY=1")
+            log.info("shoald %s is ready: %s", VERSION, ", ".join(config.hosts))
+            await told.wait()
+            machine.notify("STOPPING=1")
+            log.info("stopping; containers go on")
+            await swarm.farewell()
+
+
+def _reload(reload: Reload, inventory: Inventory) -> None:
+    """What can change without a restart: labels and log level."""
+    try:
+        config = reload()
+    except ShoalError as wrong:
+        log.error("the configuration was not reloaded: %s", wrong)
+        return
+    logs.set_level(config.log_level, debug=config.debug)
+    inventory.reconfigure(config)
+    log.info("configuration reloaded: labels %s, log level %s", dict(config.label_map), config.log_level)
+
+
+def _answering(config: Config, swarm: LocalSwarm, engine: DockerEngine, clock: SystemClock) -> tuple[Loop, ...]:
+    """The HTTP API, listening when this returns."""
+    events = EventLog(clock)
+    link = EngineLink(engine.address.removeprefix("unix://"))
+    metrics = Metrics([SwarmCollector(swarm.latest, swarm.raft_status)])
+    nouns = (
+        System(Product(version=VERSION), link, swarm),
+        Events(link, events, clock),
+        Services(swarm),
+        Logs(swarm, clock),
+        Tasks(swarm),
+        Nodes(swarm),
+        Files(swarm, Kind.SECRET),
+        Files(swarm, Kind.CONFIG),
+        SwarmNoun(swarm),
+        Networks(swarm),
+        metrics,
+    )
+    routes: list[Route] = [route for noun in nouns for route in noun.routes()]
+    server = ApiServer(routes, EngineProxy(link))
+    sockets = _listen(config)
+    return partial(swarm.follow, events), partial(server.run, sockets)
+
+
+@asynccontextmanager
+async def _signals(reload: Callable[[], None]) -> AsyncIterator[asyncio.Event]:
+    """SIGTERM and SIGINT set the event, SIGHUP reloads what can be."""
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    try:
+        yield told
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+
+
+def _listen(config: Config) -> list[Listening]:
+    """Bind every address. Raises ShoalError naming the one that is taken."""
+    bound = []
+    for host in config.hosts:
+        address = parse_host(host)
+        if address.scheme == "unix":
+            Path(address.path).parent.mkdir(parents=True, exist_ok=True)
+            bound.append(bind_unix(address.path, group=config.group))
+        else:
+            bound.append(bind_tcp(address.host, address.port, tls=_tls(config)))
+    return bound
+
+
+def _tls(config: Config) -> ssl.SSLContext | None:
+    if not (config.tls or config.tlsverify):
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(config.tlscert, config.tlskey)
+        if config.tlsverify:
+            context.load_verify_locations(config.tlscacert)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except OSError as missing:
+        raise InvalidArgument(f"--tlscert, --tlskey and --tlscacert must name readable files: {missing}") from missing
+    return context
+
+
+@contextmanager
+def _pid_file(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{os.getpid()}\n")
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,92 @@
+"""`swarm init`: draws what a new cluster begins with and writes it, so that a crash midway leaves no half cluster.
+
+The first log entries are written before the node's facts are; a state folder without facts is outside any swarm.
+"""
+
+from msgspec import Struct
+
+from cluster.api.changes import ChangeSet, encode_entry
+from cluster.api.errors import InvalidArgument
+from cluster.api.specs import SECOND
+from cluster.api.states import Availability, Role
+from cluster.rpc.identity import Identity, new_csr, new_key
+from manager.ca.authority import issue, make_root
+from manager.ca.founding import Founding, founding_changes
+from manager.raft.core.membership import Member, MemberId
+from manager.raft.driver import bootstrap
+from manager.raft.opening import open_storage
+from node_agent import machine
+from node_agent.api.backend import InitRequest
+from node_agent.state import NodeFacts, StateFolder
+
+
+class Founded(Struct, frozen=True, kw_only=True):
+    facts: NodeFacts
+    identity: Identity
+    founding: Founding
+    at: int
+    """Wall clock, ns."""
+
+
+def found(request: InitRequest, *, listen: str, advertise: str, data_path: str, now: int) -> Founded:
+    """Decide on a new cluster. Raises InvalidArgument."""
+    if request.force_new_cluster:
+        raise InvalidArgument("there is no swarm on this node to force a new cluster from; use swarm init without --force-new-cluster")
+    if request.availability not in {"", *(one.value for one in Availability)}:
+        raise InvalidArgument(f"invalid Availability: {request.availability!r}: use active, pause or drain")
+    port = request.data_path_port or 4789
+    if not 1024 <= port <= 49151:
+        raise InvalidArgument(f"invalid Datapath Port Number (use 1024-49151): {port}")
+    cluster_id, node_id = machine.draw_id(), machine.draw_id()
+    root = make_root(new_key(), cluster_id=cluster_id, now=now / SECOND, serial=machine.draw_serial())
+    key = new_key()
+    certificate = issue(
+        root,
+        new_csr(key),
+        node_id=node_id,
+        role=Role.MANAGER,
+        cluster_id=cluster_id,
+        now=now / SECOND,
+        lifetime=request.spec.ca_config.node_cert_expiry / SECOND,
+        serial=machine.draw_serial(),
+    )
+    return Founded(
+        facts=NodeFacts(
+            node_id=node_id,
+            cluster_id=cluster_id,
+            listen_addr=listen,
+            advertise_addr=advertise,
+            data_path_addr=data_path,
+            data_path_port=port,
+        ),
+        identity=Identity(key=key, certificate=certificate, roots=root.certificate),
+        founding=Founding(
+            cluster_id=cluster_id,
+            node_id=node_id,
+            ingress_id=machine.draw_id(),
+            root=root,
+            worker_secret=machine.draw_secret(),
+            manager_secret=machine.draw_secret(),
+            addr=advertise,
+            data_path_addr=data_path,
+            spec=request.spec,
+            availability=Availability(request.availability or "active"),
+            default_addr_pool=request.default_addr_pool or ("10.0.0.0/8",),
+            subnet_size=request.subnet_size or 24,
+            data_path_port=port,
+        ),
+        at=now,
+    )
+
+
+def write_founding(state: StateFolder, founded: Founded) -> None:
+    """The log, the identity, and last the facts that make it count. Blocks."""
+    node = founded.facts
+    storage = open_storage(state.raft, key=state.data_key(machine.draw_key()), cluster=node.cluster_id)
+    try:
+        entry = ChangeSet(at=founded.at, changes=tuple(founding_changes(founded.founding)))
+        bootstrap(storage, [Member(id=MemberId(node.node_id), address=node.advertise_addr)], [encode_entry(entry)])
+    finally:
+        storage.close()
+    state.save_identity(founded.identity)
+    state.save(node)

@@ -1,0 +1,360 @@
+"""This node's place in a swarm, or outside of one: founds, joins and leaves, and keeps the SwarmNode running in between.
+
+Implements the ports that the HTTP API needs: `backend.Swarm` and `system.SwarmStatus`.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple, assert_never
+
+from cluster.aio.clock import Clock
+from cluster.aio.latest import Latest
+from cluster.aio.supervise import first_of
+from cluster.api import contracts
+from cluster.api.assignment import LogChunk, ManagerAddr
+from cluster.api.commands import Command, Outcome
+from cluster.api.contracts import AdmissionRequest, Taken
+from cluster.api.errors import FailedPrecondition, Internal, InvalidArgument, ShoalError, Unavailable
+from cluster.api.ids import Id
+from cluster.api.states import Availability, Role
+from cluster.rpc.bootstrap import ask_to_join, fetch_roots
+from cluster.rpc.identity import Identity, facts, new_csr, new_key
+from cluster.rpc.pool import Remotes
+from cluster.rpc.tokens import parse
+from manager.raft.config import RaftStatus
+from manager.store.snapshot import Snapshot
+from node_agent import machine
+from node_agent.addresses import interface_addresses, resolve, split_port, to_advertise
+from node_agent.api import views
+from node_agent.api.backend import InitRequest, JoinRequest, LocalState, LogSelection, ManagerView
+from node_agent.api.swarm import tls_info
+from node_agent.api.swarm_events import EventLog
+from node_agent.founding import found, write_founding
+from node_agent.manager_link import ask_leader
+from node_agent.state import NodeFacts, StateFolder
+from node_agent.swarm_node import Ending, SwarmNode
+
+log = logging.getLogger(__name__)
+
+NOT_IN_SWARM = (
+    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.'
+)
+NOT_A_MANAGER = (
+    "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state. "
+    "Please run this command on a manager node or promote the current node to a manager."
+)
+ALREADY_IN = 'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.'
+STILL_JOINING = (
+    "Timeout was reached before node joined. The attempt to join the swarm will continue in the background. "
+    'Use the "docker info" command to see the current swarm status of your node.'
+)
+_ACTIVE_WITHIN = 20.0
+
+
+class Membership(NamedTuple):
+    """What this node is to be: a member under this identity."""
+
+    facts: NodeFacts
+    identity: Identity
+    availability: str
+    """What the node asked for when it joined."""
+
+
+Build = Callable[[Membership], SwarmNode]
+
+
+class LocalSwarm:
+    def __init__(self, *, state: StateFolder, build: Build, clock: Clock) -> None:
+        self._state = state
+        self._build = build
+        self._clock = clock
+        self._node: SwarmNode | None = None
+        self._wanted: Latest[Membership | None] = Latest(None)
+        self._busy = asyncio.Lock()
+        self._joining = False
+        self._stopped = asyncio.Event()
+        loaded = state.load()
+        if loaded is not None:
+            self._wanted.set(Membership(*loaded, ""))
+
+    async def run(self) -> None:
+        """Be what we should be: a node of the swarm that the state folder says, or none. Never returns."""
+        async for wanted in self._wanted.values():
+            if wanted is not None:
+                self._after(await self._live(wanted), wanted)
+
+    async def _live(self, wanted: Membership) -> Ending:
+        node = self._node = self._build(wanted)
+        self._stopped.clear()
+        try:
+            return await node.run(self._left)
+        finally:
+            self._node = None
+            self._stopped.set()
+
+    async def _left(self) -> None:
+        """Returns once this node should stop being a member."""
+        async for wanted in self._wanted.values():
+            if wanted is None:
+                return
+
+    def _after(self, ending: Ending, wanted: Membership) -> None:
+        match ending:
+            case Ending.ROLE_CHANGED:
+                loaded = self._state.load()
+                if loaded is None:
+                    raise Internal(f"the node's identity is gone from {self._state.swarm}")
+                if facts(loaded[1].certificate).role is Role.WORKER:
+                    self._state.forget_raft()
+                self._wanted.set(Membership(*loaded, wanted.availability))
+            case Ending.REMOVED:
+                log.warning("this node was removed from the swarm")
+                self._forget()
+            case Ending.LEFT:
+                pass
+            case _:
+                assert_never(ending)
+
+    def _forget(self) -> None:
+        self._state.forget_swarm()
+        self._wanted.set(None)
+
+    async def farewell(self) -> None:
+        """The daemon is about to stop; the node stays a member."""
+        if self._node is not None:
+            await self._node.farewell()
+
+    # -- what clients see ----------------------------------------------------------------------------------------------------------
+    @property
+    def state(self) -> LocalState:
+        if self._wanted.value is None:
+            return LocalState.PENDING if self._joining else LocalState.INACTIVE
+        if self._node is None or not self._node.active.value:
+            return LocalState.PENDING
+        return LocalState.ACTIVE
+
+    @property
+    def node_id(self) -> Id:
+        return self._wanted.value.facts.node_id if self._wanted.value else ""
+
+    @property
+    def node_addr(self) -> str:
+        return split_port(self._wanted.value.facts.advertise_addr)[0] if self._wanted.value else ""
+
+    @property
+    def is_manager(self) -> bool:
+        return self._node is not None and self._node.manager is not None
+
+    @property
+    def error(self) -> str:
+        return self._node.refusal if self._node is not None else ""
+
+    def remote_managers(self) -> Mapping[Id, str]:
+        if self._node is None:
+            return {}
+        manager = self._node.manager
+        return {known.node_id: known.addr for known in (manager.manager_addrs() if manager else self._node.managers())}
+
+    def managers(self) -> Mapping[Id, ManagerView]:
+        manager = self._node.manager if self._node else None
+        members = manager.members() if manager else {}
+        return {
+            node_id: ManagerView(addr=member.addr, leader=member.leader, reachable=member.reachable) for node_id, member in members.items()
+        }
+
+    def ping(self) -> str:
+        state = self.state
+        if state is not LocalState.ACTIVE:
+            return state.value
+        return "active/manager" if self.is_manager else "active/worker"
+
+    async def follow(self, events: EventLog) -> None:
+        """Feed the event log from the store of whatever node this is at the time. Never returns."""
+        while True:
+            node = self._node
+            if node is None or node.manager is None:
+                await self._clock.sleep(0.1)
+                continue
+            await first_of(partial(events.follow, node.manager.store.latest), self._stopped.wait)
+
+    def warnings(self) -> Sequence[str]:
+        return ()
+
+    async def info(self) -> Mapping[str, Any]:
+        remote = self.remote_managers()
+        shown: dict[str, Any] = {
+            "NodeID": self.node_id,
+            "NodeAddr": self.node_addr,
+            "LocalNodeState": self.state.value,
+            "ControlAvailable": self.is_manager and self.state is LocalState.ACTIVE,
+            "Error": self.error,
+            "RemoteManagers": [{"NodeID": node_id, "Addr": addr} for node_id, addr in sorted(remote.items())] or None,
+        }
+        now = self.latest()
+        if now is not None and now.cluster is not None:
+            shown["Nodes"] = len(now.nodes)
+            shown["Managers"] = sum(node.member is not None for node in now.nodes.values())
+            shown["Cluster"] = views.cluster(now.cluster, tls_info=tls_info(now.cluster))
+        return shown
+
+    # -- what managers do ------------------------------------------------------------------------------------------------------------
+    def _manager(self) -> Any:
+        if self._node is not None and self._node.manager is not None:
+            return self._node.manager
+        raise Unavailable(NOT_IN_SWARM if self._wanted.value is None else NOT_A_MANAGER)
+
+    async def read(self) -> Snapshot:
+        now: Snapshot = await self._manager().read()
+        return now
+
+    def latest(self) -> Snapshot | None:
+        return self._node.manager.latest() if self._node is not None and self._node.manager is not None else None
+
+    def raft_status(self) -> RaftStatus | None:
+        return self._node.manager.raft_status() if self._node is not None and self._node.manager is not None else None
+
+    async def execute(self, command: Command) -> Outcome:
+        outcome: Outcome = await self._manager().execute(command)
+        return outcome
+
+    def draw_id(self) -> Id:
+        return machine.draw_id()
+
+    def draw_secret(self) -> str:
+        return machine.draw_secret()
+
+    def logs(self, selection: LogSelection) -> AsyncIterator[LogChunk]:
+        chunks: AsyncIterator[LogChunk] = self._manager().logs(selection)
+        return chunks
+
+    # -- founding, joining, leaving ---------------------------------------------------------------------------------------------------
+    async def init(self, request: InitRequest) -> Id:
+        async with self._busy:
+            if self._wanted.value is not None:
+                raise Unavailable(ALREADY_IN)
+            listen, advertise, data_path = own_addresses(request.listen_addr, request.advertise_addr, request.data_path_addr)
+            self._state.forget_swarm()
+            founded = found(request, listen=listen, advertise=advertise, data_path=data_path, now=self._clock.wall())
+            await asyncio.to_thread(write_founding, self._state, founded)
+            self._wanted.set(Membership(founded.facts, founded.identity, ""))
+            await self._wait_active()
+            return founded.facts.node_id
+
+    async def join(self, request: JoinRequest) -> None:
+        async with self._busy:
+            if self._wanted.value is not None:
+                raise Unavailable(ALREADY_IN)
+            token = parse(request.join_token)
+            if not request.remote_addrs:
+                raise InvalidArgument("at least one RemoteAddr is required to join")
+            if request.availability not in {"", *(one.value for one in Availability)}:
+                raise InvalidArgument(f"invalid Availability: {request.availability!r}")
+            listen, advertise, data_path = own_addresses(request.listen_addr, request.advertise_addr, request.data_path_addr)
+            self._state.forget_swarm()
+            self._joining = True
+            try:
+                joined = await self._ask(request, token, listen, advertise, data_path)
+            finally:
+                self._joining = False
+            self._wanted.set(Membership(*joined, request.availability))
+            await self._wait_active()
+
+    async def _ask(self, request: JoinRequest, token: Any, listen: str, advertise: str, data_path: str) -> tuple[NodeFacts, Identity]:
+        key = new_key()
+        asked = AdmissionRequest(node_id=machine.draw_id(), secret=token.secret, csr=new_csr(key), addr=split_port(advertise)[0])
+        failed: ShoalError = Unavailable("no manager was named")
+        for remote in request.remote_addrs:
+            host, port = split_port(remote)
+            address = f"{host}:{port}"
+            try:
+                roots = await fetch_roots(address, token, timeout=10)
+                admitted = await ask_to_join(address, roots, asked, timeout=15)
+            except Unavailable as away:
+                failed = away
+                continue
+            identity = Identity(key=key, certificate=admitted.certificate, roots=admitted.roots)
+            node = NodeFacts(
+                node_id=admitted.node_id,
+                cluster_id=admitted.cluster_id,
+                listen_addr=listen,
+                advertise_addr=advertise,
+                data_path_addr=data_path,
+                managers=(ManagerAddr(node_id="", addr=address),),
+            )
+            self._state.save_identity(identity)
+            self._state.save(node)
+            return node, identity
+        raise failed
+
+    async def _wait_active(self) -> None:
+        try:
+            async with asyncio.timeout(_ACTIVE_WITHIN):
+                while self.state is not LocalState.ACTIVE:
+                    if self._wanted.value is None:
+                        raise Unavailable("the swarm removed this node while it joined")
+                    await self._clock.sleep(0.02)
+        except TimeoutError:
+            reason = self.error
+            raise Unavailable(STILL_JOINING + (f" ({reason})" if reason else "")) from None
+
+    async def leave(self, *, force: bool) -> None:
+        async with self._busy:
+            if self._wanted.value is None:
+                raise Unavailable("This node is not part of a swarm")
+            node = self._node
+            if self.is_manager and not force:
+                raise FailedPrecondition(self._manager_leaves())
+            if node is not None:
+                await self._say_farewell(node)
+                async with asyncio.timeout(60):
+                    await node.empty()
+            self._wanted.set(None)
+            await self._stopped.wait()
+            self._state.forget_swarm()
+
+    async def _say_farewell(self, node: SwarmNode) -> None:
+        """Tell the managers; one that does not answer must not keep us from going."""
+        others = [manager for manager in node.managers() if manager.node_id != node.facts.node_id]
+        if not others:
+            return
+        if node.manager is not None:
+            await node.manager.hand_over()
+        remotes = Remotes(lambda: node.identity)
+        try:
+            await ask_leader(remotes, others, contracts.Membership.leave, Taken(), timeout=5)
+        except ShoalError as failed:
+            log.warning("leaving without a word to the managers: %s", failed)
+        finally:
+            await remotes.close()
+
+    def _manager_leaves(self) -> str:
+        """Docker's words for a manager that leaves without --force."""
+        members = self.managers()
+        reachable = sum(view.reachable for view in members.values())
+        text = "You are attempting to leave the swarm on a node that is participating as a manager. "
+        if len(members) <= 1:
+            return text + "Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message."
+        if reachable - 1 <= (len(members) - 1) // 2:
+            text += f"Removing this node leaves {reachable - 1} managers out of {len(members)}. "
+            text += "Without a Raft quorum your swarm will be inaccessible. "
+        return text + (
+            "The only way to restore a swarm that has lost consensus is to reinitialize it with `--force-new-cluster`. "
+            "Use `--force` to suppress this message."
+        )
+
+
+def own_addresses(listen: str, advertise: str, data_path: str) -> tuple[str, str, str]:
+    """(listen host:port, advertised host:port, data path address) from what was asked for, each defaulting to the one before."""
+    listen_host, port = split_port(listen or "0.0.0.0")
+    known = interface_addresses()
+    if listen_host in known:
+        listen_host = known[listen_host]
+    if advertise:
+        host, advertised_port = resolve(advertise, what="advertise address", default_port=port)
+    else:
+        host = listen_host if listen_host not in {"", "0.0.0.0", "::"} else to_advertise(known)
+        advertised_port = port
+    path = resolve(data_path, what="data path address")[0] if data_path else host
+    return f"{listen_host or '0.0.0.0'}:{port}", f"{host}:{advertised_port}", path

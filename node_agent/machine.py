@@ -1,0 +1,43 @@
+"""The machine's own noises: randomness, ids, systemd's notification. What is passed to everything that must not draw by itself."""
+
+import os
+import secrets
+import socket
+from random import Random
+
+from cluster.api.ids import Id, from_bytes
+from cluster.rpc.tokens import secret_from
+
+
+def draw_id() -> Id:
+    return from_bytes(secrets.token_bytes(16))
+
+
+def draw_secret() -> str:
+    """The secret part of a join token."""
+    return secret_from(secrets.token_bytes(16))
+
+
+def draw_serial() -> int:
+    """A certificate's serial number: 159 random bits (RFC 5280 4.1.2.2: at most 20 octets, positive)."""
+    return secrets.randbits(159) | 1
+
+
+def draw_key() -> bytes:
+    """32 bytes."""
+    return secrets.token_bytes(32)
+
+
+def rng() -> Random:
+    """For jitter and election timeouts: nothing that an adversary must not guess."""
+    return Random(secrets.randbits(64))
+
+
+def notify(state: str) -> None:
+    """Tell systemd (sd_notify(3)); nothing happens without it."""
+    path = os.environ.get("NOTIFY_SOCKET", "")
+    if not path:
+        return
+    address = "\0" + path[1:] if path.startswith("@") else path
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+        sender.sendto(state.encode(), address)

@@ -1,0 +1,108 @@
+"""`shoald`: reads flags and daemon.json, then hands over to the daemon. One clear line and exit status 1 for whatever is wrong."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from cluster.api.errors import InvalidArgument, ShoalError
+from cluster.rpc.tls import prepare_environment
+from node_agent import config as configuration
+from node_agent.config import Config
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+REPEATED = ("hosts", "labels", "node-generic-resources")
+
+
+def fail(message: object) -> NoReturn:
+    click.echo(f"shoald: {message}", err=True)
+    sys.exit(1)
+
+
+def load(path: str | None, given: dict[str, Any]) -> Config:
+    """The configuration, of the file that was named or the default one if it is there."""
+    file = Path(path or configuration.DEFAULT_CONFIG_FILE)
+    try:
+        content = file.read_bytes() if path or file.exists() else b""
+    except OSError as missing:
+        raise InvalidArgument(f"unable to read the configuration file {file}: {missing.strerror}") from missing
+    flags = configuration.from_flags({name.replace("_", "-"): value for name, value in given.items()}, REPEATED)
+    return configuration.merge(content, flags, path=str(file))
+
+
+def switch(*names: str, help: str) -> Callable[[Command], Command]:  # noqa: A002 - click's own word
+    """A flag that says nothing when it is not given, so that the file can."""
+    return click.option(*names, is_flag=True, default=None, help=help)
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-H", "--host", "hosts", multiple=True, metavar="ADDRESS", help="Where to listen: unix:///path or tcp://address:port.")
+@click.option("--data-root", help="State folder (/var/lib/shoal).")
+@click.option("--exec-root", help="Runtime folder (/run/shoal).")
+@click.option("-p", "--pidfile", help="Where to write the process id.")
+@click.option("-G", "--group", help="Group that may use the unix socket (docker).")
+@click.option("--config-file", metavar="PATH", help=f"Configuration file ({configuration.DEFAULT_CONFIG_FILE}).")
+@switch("-D", "--debug", help="Log everything.")
+@click.option("-l", "--log-level", help="debug, info, warn, error or fatal.")
+@click.option("--log-format", help="text or json.")
+@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Label of this node's engine.")
+@click.option(
+    "--node-generic-resource", "node_generic_resources", multiple=True, metavar="KIND=VALUE", help="A resource that tasks can reserve."
+)
+@switch("--tls", help="TLS on tcp addresses.")
+@switch("--tlsverify", help="TLS on tcp addresses, and clients must show a certificate.")
+@click.option("--tlscacert", metavar="PATH", help="Root that clients' certificates must be of.")
+@click.option("--tlscert", metavar="PATH", help="This daemon's certificate for tcp addresses.")
+@click.option("--tlskey", metavar="PATH", help="Its key.")
+@click.option("--engine", help="auto, dockerd, podman, or the engine's unix:// address.")
+@click.option("--engine-root", metavar="PATH", help="data-root of an engine that we start.")
+@click.option("--socket-rewrite/--no-socket-rewrite", default=None, help="Serve our socket to containers that mount docker.sock.")
+@click.option("--metrics-addr", metavar="HOST:PORT", help="Also serve /metrics there.")
+@click.option("--hostname", help="This node's name, if not the host's.")
+@click.option("--shutdown-timeout", type=int, help="Seconds that stopping may take (15).")
+@switch("--validate", help="Check the configuration and exit.")
+@click.version_option("0.1.0", prog_name="shoald")
+@click.pass_context
+def main(context: click.Context, /, config_file: str | None, validate: bool | None, **given: Any) -> None:
+    """Shoal's daemon: one on each host."""
+    try:
+        config = load(config_file, given)
+    except ShoalError as wrong:
+        fail(wrong)
+    context.obj = config
+    if validate:
+        click.echo("configuration OK")
+    elif context.invoked_subcommand is None:
+        _serve(config, lambda: load(config_file, given))
+
+
+def _serve(config: Config, reload: Callable[[], Config]) -> None:
+    if os.geteuid() != 0:
+        fail("needs root: it manages networks, namespaces and an engine. Start it with sudo, or through its systemd unit")
+    prepare_environment()
+    import uvloop  # noqa: PLC0415 - after the environment is set, and not for --help
+
+    from node_agent.daemon import run  # noqa: PLC0415
+
+    try:
+        uvloop.run(run(config, reload))
+    except ShoalError as wrong:
+        fail(wrong)
+    except ExceptionGroup as several:
+        if any(not isinstance(one, ShoalError) for one in _leaves(several)):
+            raise
+        fail("; ".join(dict.fromkeys(str(one) for one in _leaves(several))))
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for one in error.exceptions for leaf in _leaves(one)]
+    return [error]
+
+
+if __name__ == "__main__":
+    main()

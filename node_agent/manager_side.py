@@ -1,0 +1,101 @@
+"""The manager half of a node, built and run while its certificate says manager."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from cluster.aio.latest import Latest
+from cluster.aio.supervise import background
+from cluster.api.assignment import ManagerAddr
+from cluster.api.contracts import MemberRequest, Membership
+from cluster.api.errors import ShoalError
+from cluster.rpc.bootstrap import BootstrapServer, bootstrap_address
+from cluster.rpc.identity import Identity
+from cluster.rpc.pool import Remotes
+from cluster.rpc.server import RpcServer
+from manager.manager import Manager, ManagerParts
+from manager.raft.core.membership import MemberId
+from manager.raft.driver import Raft
+from manager.raft.opening import open_storage
+from manager.raft.proposer import StoreMachine
+from manager.raft.transport import PeerStreams
+from manager.store.store import Store
+from node_agent import machine
+from node_agent.manager_link import ask_leader, raft_dial
+from node_agent.parts import NodeParts
+from node_agent.state import NodeFacts
+
+log = logging.getLogger(__name__)
+
+Managers = Callable[[], Sequence[ManagerAddr]]
+
+
+@asynccontextmanager
+async def managing(
+    parts: NodeParts, node: NodeFacts, *, identity: Latest[Identity], remotes: Remotes, managers: Managers
+) -> AsyncIterator[Manager]:
+    """A running manager, for as long as the block runs. Raises StorageDamaged with instructions, OSError for a port that is taken."""
+    key = parts.state.data_key(machine.draw_key())
+    storage = await asyncio.to_thread(open_storage, parts.state.raft, key=key, cluster=node.cluster_id)
+    store = Store()
+    peers = PeerStreams(raft_dial(remotes), rng=parts.rng)
+    raft = Raft(MemberId(node.node_id), node.advertise_addr, storage=storage, machine=StoreMachine(store), transport=peers, rng=parts.rng)
+    peers.report_drops_to(raft.unreachable)
+    manager = Manager(
+        ManagerParts(
+            node_id=node.node_id,
+            raft=raft,
+            peers=peers,
+            store=store,
+            remotes=remotes,
+            clock=parts.clock,
+            rng=parts.rng,
+            draw_id=machine.draw_id,
+            serial=machine.draw_serial,
+        )
+    )
+    server = RpcServer(identity=lambda: identity.value, cluster_id=node.cluster_id, authorize=manager.authorize)
+    manager.offer(server)
+    bootstrap = BootstrapServer(identity=lambda: identity.value, admit=manager.admit, clock=parts.clock)
+    member = _Member(node, raft=raft, remotes=remotes, managers=managers, parts=parts)
+    try:
+        await server.start(node.listen_addr)
+        await bootstrap.start(*bootstrap_address(node.listen_addr))
+        async with background(manager.run, member.run, lambda: _present(bootstrap, identity)):
+            yield manager
+    finally:
+        await bootstrap.stop()
+        await server.stop(0.5)
+        await asyncio.to_thread(storage.close)
+
+
+async def _present(bootstrap: BootstrapServer, identity: Latest[Identity]) -> None:
+    """Joining nodes are shown the present certificate."""
+    async for _ in identity.values():
+        bootstrap.reload()
+
+
+class _Member:
+    """A new manager asks to be one of the members; one whose address changed says so."""
+
+    def __init__(self, node: NodeFacts, *, raft: Raft, remotes: Remotes, managers: Managers, parts: NodeParts) -> None:
+        self._node = node
+        self._raft = raft
+        self._remotes = remotes
+        self._managers = managers
+        self._clock = parts.clock
+
+    async def run(self) -> None:
+        while True:
+            revision = self._raft.membership.revision
+            known = self._raft.membership.value.find(MemberId(self._node.node_id))
+            if known is not None and known.address == self._node.advertise_addr:
+                await self._raft.membership.wait_change(revision)
+                continue
+            try:
+                request = MemberRequest(addr=self._node.advertise_addr)
+                await ask_leader(self._remotes, self._managers(), Membership.join, request, timeout=10)
+            except ShoalError as failed:
+                log.warning("not yet one of the managers: %s", failed)
+            await self._clock.sleep(1)

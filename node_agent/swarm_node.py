@@ -1,0 +1,179 @@
+"""This node as a member of a swarm, from when it has an identity until its role changes or it is out.
+
+A change of role ends it and the daemon starts it anew with the new certificate; the worker finds its containers again, as after any
+restart, so no container notices.
+"""
+
+import asyncio
+import enum
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from msgspec.structs import replace
+
+from cluster.aio.latest import Latest
+from cluster.aio.supervise import background, first_of
+from cluster.api.assignment import Endpoints, LogOrder, ManagerAddr, ManagersChanged, Welcome
+from cluster.api.errors import Forbidden, ShoalError, Unauthorized
+from cluster.api.states import Role
+from cluster.rpc.identity import Identity, facts
+from cluster.rpc.pool import Remotes
+from manager.manager import Manager
+from node_agent.manager_side import managing
+from node_agent.parts import NodeParts
+from node_agent.renewal import Renewal
+from node_agent.state import NodeFacts
+from node_agent.worker_side import WorkerSide, working
+
+log = logging.getLogger(__name__)
+
+AWAY_MS = 30_000
+"""For how long a daemon that stops may be away before its tasks are moved."""
+
+
+class Ending(enum.Enum):
+    """Why a node's membership ended."""
+
+    ROLE_CHANGED = "role changed"
+    REMOVED = "removed from the swarm"
+    LEFT = "left"
+
+
+class SwarmNode:
+    """`run` it; it listens to its own session (worker.session.Listener)."""
+
+    def __init__(self, parts: NodeParts, node: NodeFacts, identity: Identity, *, availability: str) -> None:
+        self._parts = parts
+        self._node = node
+        self._availability = availability
+        self._identity = Latest(identity)
+        self.role = facts(identity.certificate).role
+        self.manager: Manager | None = None
+        self.worker_side: WorkerSide | None = None
+        self.active = Latest(False)
+        """Whether a manager has welcomed this node."""
+        self.refusal = ""
+        """Why the managers will not have us, if they won't."""
+        self._ending = Ending.LEFT
+        self._ended = asyncio.Event()
+        self._endpoints: asyncio.Queue[Endpoints] = asyncio.Queue()
+        self._remotes = Remotes(lambda: self._identity.value)
+        self._renewal = Renewal(
+            identity=self._identity, remotes=self._remotes, managers=self.managers, clock=parts.clock, rng=parts.rng, state=parts.state
+        )
+
+    @property
+    def facts(self) -> NodeFacts:
+        return self._node
+
+    @property
+    def identity(self) -> Identity:
+        return self._identity.value
+
+    def managers(self) -> tuple[ManagerAddr, ...]:
+        """As last heard; a manager knows itself."""
+        heard = self.worker_side.session.managers if self.worker_side is not None else self._node.managers
+        if self.role is Role.MANAGER and all(manager.node_id != self._node.node_id for manager in heard):
+            return (*heard, ManagerAddr(node_id=self._node.node_id, addr=self._node.advertise_addr))
+        return heard
+
+    # -- running -------------------------------------------------------------------------------------------------------------------
+    async def run(self, left: Callable[[], Awaitable[None]]) -> Ending:
+        """Until this node's role changes, it is removed, or `left` returns. What it started is ended then, its containers apart."""
+        try:
+            async with self._managing(), self._working(), background(self._renewal.run, self._watch_role, self._apply_endpoints):
+                if await first_of(self._ended.wait, left) == 1:
+                    return Ending.LEFT
+                return self._ending
+        finally:
+            await self._remotes.close()
+
+    @asynccontextmanager
+    async def _managing(self) -> AsyncIterator[None]:
+        if self.role is not Role.MANAGER:
+            yield
+            return
+        async with managing(
+            self._parts, self._node, identity=self._identity, remotes=self._remotes, managers=self.managers
+        ) as self.manager:
+            yield
+        self.manager = None
+
+    @asynccontextmanager
+    async def _working(self) -> AsyncIterator[None]:
+        node = replace(self._node, managers=self.managers())
+        async with working(self._parts, node, listener=self, remotes=self._remotes, availability=self._availability) as self.worker_side:
+            yield
+        self.worker_side = None
+
+    async def farewell(self) -> None:
+        """Before the daemon stops: another manager leads, and nobody takes this node for lost while it is away."""
+        try:
+            async with asyncio.timeout(3):
+                if self.worker_side is not None:
+                    await self.worker_side.session.announce_away(AWAY_MS)
+                if self.manager is not None:
+                    await self.manager.hand_over()
+        except (TimeoutError, ShoalError) as late:
+            log.warning("stopping without a farewell: %r", late)
+
+    async def empty(self) -> None:
+        """Before the node leaves: end its tasks, and take all that is ours off its network."""
+        if self.worker_side is not None:
+            await self.worker_side.worker.leave()
+            await self.worker_side.plane.clear()
+
+    async def _apply_endpoints(self) -> None:
+        while True:
+            message = await self._endpoints.get()
+            if self.worker_side is None:
+                continue
+            version = await self.worker_side.plane.update(message.update)
+            if not message.more:
+                self.worker_side.session.endpoints_applied(version)
+
+    async def _watch_role(self) -> None:
+        """Ends the run once the certificate names another role."""
+        async for identity in self._identity.values():
+            if facts(identity.certificate).role is not self.role:
+                self._end(Ending.ROLE_CHANGED)
+
+    def _end(self, ending: Ending) -> None:
+        if not self._ended.is_set():
+            self._ending = ending
+            self._ended.set()
+
+    # -- what the session tells -----------------------------------------------------------------------------------------------------
+    def welcomed(self, message: Welcome) -> None:
+        self.active.set(True)
+        self.refusal = ""
+        self._remember(message.managers)
+        self._mind_role(message.role)
+
+    def managers_changed(self, message: ManagersChanged) -> None:
+        self._remember(message.managers)
+        self._mind_role(message.role)
+
+    def endpoints_came(self, message: Endpoints) -> None:
+        self._endpoints.put_nowait(message)
+
+    def logs_ordered(self, order: LogOrder) -> None:
+        if self.worker_side is not None:
+            self.worker_side.logs.order(order)
+
+    def session_failed(self, error: ShoalError) -> None:
+        """A manager says no: removed from the swarm, or this manager's certificate is ahead of the store."""
+        if isinstance(error, Unauthorized | Forbidden):
+            self.refusal = str(error)
+        if isinstance(error, Unauthorized) and "not part of this swarm" in str(error):
+            self._end(Ending.REMOVED)
+
+    def _remember(self, managers: tuple[ManagerAddr, ...]) -> None:
+        if managers and {manager.addr for manager in managers} != {manager.addr for manager in self._node.managers}:
+            self._node = replace(self._node, managers=managers)
+            self._parts.state.save(self._node)
+
+    def _mind_role(self, role: Role) -> None:
+        if role is not self.role:
+            self._renewal.hurry()

@@ -1,0 +1,83 @@
+"""The worker half of a node: every node has one, managers too."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from msgspec import Struct
+
+from cluster.aio.supervise import background
+from cluster.rpc.pool import Remotes
+from node_agent.addresses import split_port
+from node_agent.manager_link import SessionDialer, log_line
+from node_agent.network.plane import Plane
+from node_agent.parts import NodeParts
+from node_agent.state import NodeFacts
+from worker.dependencies import Dependencies
+from worker.journal import Journal
+from worker.logs import LogReader
+from worker.plan import HostFacts
+from worker.reporter import Reporter
+from worker.session import Listener, Session, SessionSettings
+from worker.tmpfs import ensure_tmpfs
+from worker.worker import Worker, WorkerPorts
+
+
+class WorkerSide(Struct, frozen=True, kw_only=True):
+    worker: Worker
+    session: Session
+    plane: Plane
+    logs: LogReader
+
+
+@asynccontextmanager
+async def working(
+    parts: NodeParts, node: NodeFacts, *, listener: Listener, remotes: Remotes, availability: str
+) -> AsyncIterator[WorkerSide]:
+    """A running worker with its session and data plane, for as long as the block runs; containers outlive it."""
+    description = parts.inventory.description
+    host = HostFacts(
+        node_id=node.node_id,
+        cluster_id=node.cluster_id,
+        hostname=description.value.hostname,
+        architecture=description.value.platform.architecture,
+        socket=parts.socket,
+    )
+    secrets = parts.runtime / "secrets"
+    ensure_tmpfs(secrets)
+    journal = Journal(parts.state.root / "worker", node_id=node.node_id, cluster_id=node.cluster_id, clock=parts.clock)
+    reporter = Reporter(parts.clock)
+    plane = Plane(node_id=node.node_id, runtime=parts.runtime / "network", engine=parts.networks, clock=parts.clock)
+    try:
+        async with plane:
+            ports = WorkerPorts(
+                engine=parts.engine,
+                sandbox=plane,
+                journal=journal,
+                dependencies=Dependencies(secrets),
+                reporter=reporter,
+                clock=parts.clock,
+                rng=parts.rng,
+            )
+            worker = Worker(host, ports, cores=os.cpu_count() or 1)
+            settings = SessionSettings(
+                addr=split_port(node.advertise_addr)[0], data_path_addr=node.data_path_addr, availability=availability
+            )
+            session = Session(
+                worker,
+                reporter,
+                listener,
+                connect=SessionDialer(remotes).connect,
+                managers=node.managers,
+                description=description,
+                settings=settings,
+                clock=parts.clock,
+                rng=parts.rng,
+            )
+            logs = LogReader(
+                parts.engine, container_of=worker.container_of, ended=worker.ended, publish=log_line(remotes), clock=parts.clock
+            )
+            async with background(plane.run, worker.run, logs.run, session.run):
+                yield WorkerSide(worker=worker, session=session, plane=plane, logs=logs)
+    finally:
+        journal.close()
