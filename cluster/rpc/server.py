@@ -36,6 +36,7 @@ _STATUS = {
     "too_large": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "internal": grpc.StatusCode.INTERNAL,
     "unavailable": grpc.StatusCode.UNAVAILABLE,
+    "not_supported": grpc.StatusCode.UNIMPLEMENTED,
 }
 
 
