@@ -1,0 +1,246 @@
+"""Hosts on one machine: network namespaces on a bridge, each with its own dockerd if wanted. Used by tests and by the demo.
+
+    with Lab("vip") as lab:
+        one = lab.host("one", "10.99.0.1/24")
+        engine = one.engine(folder)
+
+Everything lives in namespaces named `shoal-<tag>-*`, the bridge too, and is gone after the block: processes by the ids that were
+recorded, mounts and folders of engines, the namespaces themselves. Nothing of the machine's own network is touched.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tarfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+
+from node_agent.network.netns import inside
+
+IMAGE = "shoal-lab"
+"""The image that `Engine.import_image` makes: busybox, its applets, nothing else."""
+
+
+def why_not() -> str:
+    """Why the lab cannot be used here; empty when it can."""
+    if os.geteuid() != 0:
+        return "needs root for network namespaces"
+    missing = [tool for tool in ("ip", "nsenter", "nft") if shutil.which(tool) is None]
+    return f"needs {', '.join(missing)}" if missing else ""
+
+
+def why_no_engine() -> str:
+    if reason := why_not():
+        return reason
+    missing = [tool for tool in ("dockerd", "docker", "busybox") if shutil.which(tool) is None]
+    return f"needs {', '.join(missing)}" if missing else ""
+
+
+def _run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
+
+
+class Lab:
+    """A switch and the hosts on it."""
+
+    def __init__(self, tag: str) -> None:
+        self._prefix = f"shoal-{tag}"
+        self._switch = f"{self._prefix}-net"
+        self.hosts: dict[str, Host] = {}
+
+    def __enter__(self) -> "Lab":
+        self.create()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.destroy()
+
+    def create(self) -> None:
+        self.destroy()
+        _run("ip", "netns", "add", self._switch)
+        _run("ip", "-n", self._switch, "link", "add", "switch", "type", "bridge")
+        _run("ip", "-n", self._switch, "link", "set", "switch", "up")
+
+    def host(self, name: str, address: str) -> "Host":
+        """A new host on the switch; `address` with its prefix length."""
+        host = Host(f"{self._prefix}-{name}", address)
+        _run("ip", "netns", "add", host.name)
+        port = f"p-{name}"[:15]
+        _run("ip", "link", "add", "eth0", "netns", host.name, "type", "veth", "peer", "name", port, "netns", self._switch)
+        _run("ip", "-n", self._switch, "link", "set", port, "master", "switch", "up")
+        _run("ip", "-n", host.name, "link", "set", "lo", "up")
+        _run("ip", "-n", host.name, "addr", "add", address, "dev", "eth0")
+        _run("ip", "-n", host.name, "link", "set", "eth0", "up")
+        self.hosts[name] = host
+        return host
+
+    def unplug(self, name: str) -> None:
+        """The host is alone from now on, though its own interface looks as before."""
+        _run("ip", "-n", self._switch, "link", "set", f"p-{name}"[:15], "nomaster")
+
+    def plug(self, name: str) -> None:
+        _run("ip", "-n", self._switch, "link", "set", f"p-{name}"[:15], "master", "switch")
+
+    def destroy(self) -> None:
+        """Also what an earlier run of the same tag left behind."""
+        for host in self.hosts.values():
+            host.destroy()
+        self.hosts.clear()
+        for namespace in Path("/run/netns").glob(f"{self._prefix}-*") if Path("/run/netns").is_dir() else ():
+            with suppress(RuntimeError):
+                _run("ip", "netns", "del", namespace.name)
+
+
+class Host:
+    """A network namespace that plays a machine."""
+
+    def __init__(self, name: str, address: str) -> None:
+        self.name = name
+        self.address = address.split("/", maxsplit=1)[0]
+        self.namespace = Path("/run/netns") / name
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._engines: list[Engine] = []
+
+    def inside(self) -> AbstractContextManager[None]:
+        """Sockets made in the block are this host's. Nothing may be awaited in it."""
+        return inside(self.namespace)
+
+    def command(self, *command: str) -> tuple[str, ...]:
+        """`nsenter`, not `ip netns exec`: that one remounts /sys and hides the cgroups from an engine."""
+        return ("nsenter", f"--net={self.namespace}", *command)
+
+    def run(self, *command: str) -> str:
+        return _run(*self.command(*command))
+
+    def start(self, *command: str, log: Path, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+        """A process on this host; it ends with the host."""
+        with log.open("ab") as out:
+            process = subprocess.Popen(
+                self.command(*command), stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, start_new_session=True
+            )
+        self._processes.append(process)
+        return process
+
+    def engine(self, folder: Path) -> "Engine":
+        """A dockerd of its own, ready to answer."""
+        engine = Engine(self, folder)
+        self._engines.append(engine)
+        engine.start()
+        return engine
+
+    def destroy(self) -> None:
+        for engine in self._engines:
+            engine.destroy()
+        for process in self._processes:
+            end(process)
+        self._engines.clear()
+        self._processes.clear()
+        with suppress(RuntimeError):
+            _run("ip", "netns", "del", self.name)
+
+
+def end(process: subprocess.Popen[bytes], seconds: float = 15) -> None:
+    """Ask it to end, and end it when it does not."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    process.wait()
+
+
+class Engine:
+    """A dockerd with its own state, on one host."""
+
+    def __init__(self, host: Host, folder: Path) -> None:
+        self._host = host
+        self._folder = folder
+        self.socket = folder / "docker.sock"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *flags: str) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        command = (
+            *("dockerd", "-H", f"unix://{self.socket}", "--data-root", str(self._folder / "data")),
+            *("--exec-root", str(self._folder / "exec"), "-p", str(self._folder / "pid"), *flags),
+        )
+        self._process = self._host.start(*command, log=self._folder / "log")
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            with suppress(RuntimeError):
+                self.docker("version")
+                return
+            if self._process.poll() is not None:
+                break
+            time.sleep(0.05)
+        raise RuntimeError(f"dockerd did not start: {(self._folder / 'log').read_text()[-2000:]}")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            end(self._process, 30)
+            self._process = None
+
+    def docker(self, *arguments: str) -> str:
+        return _run("docker", "-H", f"unix://{self.socket}", *arguments).strip()
+
+    def import_image(self, name: str = IMAGE) -> str:
+        """A busybox image, made here: there is no registry to take one from."""
+        archive = self._folder / "image.tar"
+        root = self._folder / "root"
+        (root / "bin").mkdir(parents=True, exist_ok=True)
+        (root / "etc").mkdir(exist_ok=True)
+        (root / "tmp").mkdir(exist_ok=True)
+        shutil.copy(shutil.which("busybox") or "busybox", root / "bin" / "busybox")
+        for applet in _run(str(root / "bin" / "busybox"), "--list").split():
+            if applet != "busybox" and not (root / "bin" / applet).is_symlink():
+                (root / "bin" / applet).symlink_to("busybox")
+        with tarfile.open(archive, "w") as tar:
+            tar.add(root, arcname=".")
+        self.docker("import", "-c", "ENV PATH=/bin", str(archive), name)
+        return name
+
+    def pid_of(self, container: str) -> int:
+        return self.facts(container)[0]
+
+    def facts(self, container: str) -> tuple[int, dict[str, str]]:
+        """Its process, and its address on each network by name."""
+        found = json.loads(self.docker("inspect", container))[0]
+        addresses = {name: network["IPAddress"] for name, network in found["NetworkSettings"]["Networks"].items()}
+        return int(found["State"]["Pid"]), addresses
+
+    def remove_containers(self) -> None:
+        containers = self.docker("ps", "-aq").split()
+        if containers:
+            self.docker("rm", "-f", *containers)
+
+    def destroy(self) -> None:
+        if self._process is not None:
+            with suppress(RuntimeError):
+                self.remove_containers()
+            self.stop()
+        for mount in _mounts_under(self._folder):
+            with suppress(RuntimeError):
+                _run("umount", "-l", mount)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _mounts_under(folder: Path) -> Sequence[str]:
+    """Innermost first."""
+    points = (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
+    return sorted((point for point in points if point.startswith(f"{folder}/")), key=len, reverse=True)
+
+
+@contextmanager
+def in_namespace_of(pid: int) -> Iterator[None]:
+    """The network namespace of a container's process."""
+    with inside(f"/proc/{pid}/ns/net"):
+        yield

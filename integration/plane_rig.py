@@ -1,0 +1,313 @@
+"""A few hosts, each with a dockerd and a data plane, and hand-made endpoints in place of managers."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from cluster.aio.clock import SystemClock
+from cluster.api.assignment import AssignedAttachment, AssignedTask
+from cluster.api.endpoint import Backend, EndpointUpdate, OverlayNetwork, Peer, ServiceEndpoint, ServiceNetwork
+from cluster.api.specs import ContainerSpec, NetworkAttachmentConfig, PortConfig, TaskSpec
+from cluster.api.states import TaskState
+from integration.netlab import IMAGE, Engine, Host, Lab, in_namespace_of
+from node_agent.network.engine_networks import DockerNetworks
+from node_agent.network.plane import Plane
+from worker.ports import ContainerState, SandboxPlan
+
+INGRESS_SUBNET = "10.96.0.0/20"
+PORT = 8000
+
+
+def network(number: int, *, internal: bool = False) -> OverlayNetwork:
+    subnet = f"10.50.{number}"
+    return OverlayNetwork(
+        network_id=f"net{number}".ljust(25, "0"),
+        name=f"shop_net{number}",
+        subnet=f"{subnet}.0/24",
+        gateway=f"{subnet}.1",
+        vni=4096 + number,
+        internal=internal,
+    )
+
+
+class Node:
+    """One host with its engine and its plane."""
+
+    def __init__(self, host: Host, engine: Engine, number: int, folder: Path) -> None:
+        self.host = host
+        self.engine = engine
+        self.number = number
+        self.folder = folder
+        self.id = f"node{number}".ljust(25, "0")
+        self._stack = AsyncExitStack()
+        self.plane: Plane
+
+    @property
+    def peer(self) -> Peer:
+        return Peer(node_id=self.id, number=self.number, addr=self.host.address, hostname=self.host.name)
+
+    async def start(self) -> None:
+        networks = await self._stack.enter_async_context(DockerNetworks(self.engine.socket))
+        self.plane = Plane(
+            node_id=self.id,
+            runtime=self.folder / "run",
+            engine=networks,
+            clock=SystemClock(),
+            namespace=self.host.namespace,
+            resolv_conf=self.folder / "resolv.conf",
+        )
+        await self._stack.enter_async_context(self.plane)
+
+    async def stop(self) -> None:
+        """The daemon ends; what it programmed stays."""
+        await self._stack.aclose()
+
+    def name_server(self) -> int:
+        """The process id of this node's name server."""
+        control = str(self.folder / "run" / "dns.sock").encode()
+        found = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if control in path.read_bytes()]
+        assert len(found) == 1, found
+        return found[0]
+
+
+class Task:
+    """A task that runs on a node."""
+
+    def __init__(self, node: Node, assigned: AssignedTask, container: ContainerState, plan: SandboxPlan) -> None:
+        self.node = node
+        self.assigned = assigned
+        self.container = container
+        self.plan = plan
+
+    @property
+    def id(self) -> str:
+        return self.assigned.id
+
+    def address(self, on: OverlayNetwork) -> str:
+        return next(a.address.split("/")[0] for a in self.assigned.attachments if a.network_id == on.network_id)
+
+    def inside(self) -> AbstractContextManager[None]:
+        return in_namespace_of(self.container.pid)
+
+
+class Rig:
+    """The cluster as the managers would tell it."""
+
+    def __init__(self, nodes: Sequence[Node], lab: Lab) -> None:
+        self.nodes = nodes
+        self.lab = lab
+        self.networks: dict[str, OverlayNetwork] = {}
+        self.services: dict[str, ServiceEndpoint] = {}
+        self.tasks: dict[str, Task] = {}
+        self.version = 0
+        self._count = 1
+        self._servers: list[asyncio.Server] = []
+
+    async def tell(self) -> None:
+        """Everything, to every node; each must acknowledge it."""
+        self.version += 1
+        update = EndpointUpdate(
+            version=self.version,
+            complete=True,
+            peers=tuple(node.peer for node in self.nodes),
+            networks=tuple(self.networks.values()),
+            services=tuple(self.services.values()),
+            ingress_subnet=INGRESS_SUBNET,
+        )
+        told = await asyncio.gather(*(node.plane.update(update) for node in self.nodes))
+        assert set(told) == {self.version}
+
+    def service(
+        self, name: str, *networks: OverlayNetwork, ports: Sequence[PortConfig] = (), dnsrr: bool = False, aliases: tuple[str, ...] = ()
+    ) -> None:
+        """Its VIP is the network's address number 200 and up."""
+        for one in networks:
+            self.networks[one.network_id] = one
+        place = 200 + len(self.services)
+        members = tuple(
+            ServiceNetwork(network_id=one.network_id, vip="" if dnsrr else one.subnet.replace(".0/24", f".{place}"), aliases=aliases)
+            for one in networks
+        )
+        self.services[name] = ServiceEndpoint(service_id=name.ljust(25, "0"), name=name, dnsrr=dnsrr, networks=members, ports=tuple(ports))
+
+    def vip(self, name: str) -> str:
+        return self.services[name].networks[0].vip
+
+    async def run(self, name: str, node: Node, *, ready: bool = True, spec: ContainerSpec | None = None, serve: bool = True) -> Task:
+        """A new task of the service: prepared, created, started, attached as the worker does it."""
+        running = await self.start(name, node, spec=spec)
+        await node.plane.attach(running.assigned, running.container)
+        if serve:
+            await self.serve(running)
+        if ready:
+            await self.set_ready(running, ready=True)
+        return running
+
+    async def start(self, name: str, node: Node, *, spec: ContainerSpec | None = None) -> Task:
+        """Its container runs, and the data plane has not been told so."""
+        task = self.assign(name, node, spec=spec)
+        self._back(name, task, node, ready=False)
+        await self.tell()
+        await node.plane.serve([self.networks[a.network_id] for a in task.attachments])
+        plan = await node.plane.prepare(task)
+        container = await asyncio.to_thread(start_container, node.engine, task, plan)
+        self.tasks[task.id] = Task(node, task, container, plan)
+        return self.tasks[task.id]
+
+    def assign(self, name: str, node: Node, *, spec: ContainerSpec | None = None) -> AssignedTask:
+        service = self.services[name]
+        self._count += 1
+        attachments = tuple(
+            AssignedAttachment(
+                network_id=one.network_id, address=self.networks[one.network_id].subnet.replace(".0/24", f".{self._count}/24")
+            )
+            for one in service.networks
+        )
+        return AssignedTask(
+            id=f"task{self._count}".ljust(25, "0"),
+            service_id=service.service_id,
+            service_name=name,
+            slot=self._count,
+            node_id=node.id,
+            spec=TaskSpec(
+                container_spec=spec or ContainerSpec(image=IMAGE),
+                networks=tuple(NetworkAttachmentConfig(target=one.network_id) for one in service.networks),
+            ),
+            desired_state=TaskState.RUNNING,
+            attachments=attachments,
+            publishes=bool(service.ports),
+        )
+
+    def _back(self, name: str, task: AssignedTask, node: Node, *, ready: bool) -> None:
+        backend = Backend(
+            task_id=task.id,
+            node_id=node.id,
+            slot=task.slot,
+            ready=ready,
+            addresses={a.network_id: a.address.split("/")[0] for a in task.attachments},
+            container_name=task.name,
+        )
+        service = self.services[name]
+        others = tuple(one for one in service.backends if one.task_id != task.id)
+        self.services[name] = msgspec.structs.replace(service, backends=(*others, backend))
+
+    async def set_ready(self, task: Task, *, ready: bool) -> None:
+        self._back(task.assigned.service_name, task.assigned, task.node, ready=ready)
+        await self.tell()
+
+    async def end(self, task: Task) -> None:
+        """As the worker ends one: out of the endpoints, stopped, removed."""
+        await task.node.plane.withdraw(task.id)
+        await asyncio.to_thread(task.node.engine.docker, "rm", "-f", task.assigned.name)
+        await task.node.plane.remove(task.id)
+        service = self.services[task.assigned.service_name]
+        left = tuple(one for one in service.backends if one.task_id != task.id)
+        self.services[task.assigned.service_name] = msgspec.structs.replace(service, backends=left)
+        del self.tasks[task.id]
+        await self.tell()
+
+    # -- traffic -----------------------------------------------------------------------------------------------------------------------
+    async def serve(self, task: Task, port: int = PORT) -> None:
+        """The task answers every connection with its id and the address that it sees the client at."""
+        with task.inside():
+            listening = socket.create_server(("0.0.0.0", port), backlog=512)
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(f"{task.id} {writer.get_extra_info('peername')[0]}\n".encode())
+            try:
+                await writer.drain()
+                while line := await reader.readline():  # whatever comes is sent back, until the client has enough
+                    writer.write(line)
+            except ConnectionError:
+                pass
+            finally:
+                writer.close()
+
+        self._servers.append(await asyncio.start_server(answer, sock=listening))
+
+    async def close(self) -> None:
+        for server in self._servers:
+            server.close()
+        await asyncio.sleep(0)
+
+
+async def connect(inside: Callable[[], AbstractContextManager[None]], address: str, port: int = PORT, seconds: float = 5) -> socket.socket:
+    """A connection from that namespace."""
+    with inside():
+        client = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    client.setblocking(False)
+    try:
+        async with asyncio.timeout(seconds):
+            await asyncio.get_running_loop().sock_connect(client, (address, port))
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+async def ask(inside: Callable[[], AbstractContextManager[None]], address: str, port: int = PORT) -> tuple[str, str]:
+    """(the task that answered, the client address that it saw)"""
+    client = await connect(inside, address, port)
+    try:
+        async with asyncio.timeout(5):
+            answer = await asyncio.get_running_loop().sock_recv(client, 1000)
+    finally:
+        client.close()
+    task, seen = answer.decode().split()
+    return task, seen
+
+
+async def eventually(holds: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
+    """Wait until it holds; for what other processes do in their own time."""
+    async with asyncio.timeout(seconds):
+        while not await holds():
+            await asyncio.sleep(0.05)
+
+
+def start_container(engine: Engine, task: AssignedTask, plan: SandboxPlan) -> ContainerState:
+    """What the engine adapter does with the plan, by the command line."""
+    first, *others = plan.networks
+    flags = ["--name", task.name, "--network", first.name]
+    flags += ["--ip", first.address] if first.address else []
+    for path, at in plan.binds:
+        flags += ["-v", f"{path}:{at}:ro"]
+    engine.docker("create", *flags, IMAGE, "sleep", "1000")
+    for other in others:
+        engine.docker("network", "connect", *(["--ip", other.address] if other.address else []), other.name, task.name)
+    engine.docker("start", task.name)
+    return state_of(engine, task.name)
+
+
+def state_of(engine: Engine, name: str) -> ContainerState:
+    pid, addresses = engine.facts(name)
+    return ContainerState(id=name, name=name, running=True, pid=pid, addresses=addresses)
+
+
+@asynccontextmanager
+async def rig(tag: str, folder: Path, hosts: int) -> AsyncIterator[Rig]:
+    """So many hosts at 10.99.0.1 and up, engines and planes running."""
+    with Lab(tag) as lab:
+        nodes = []
+        for number in range(1, hosts + 1):
+            home = folder / f"n{number}"
+            home.mkdir()
+            (home / "resolv.conf").write_text("")
+            host = lab.host(f"h{number}", f"10.99.0.{number}/24")
+            engine = await asyncio.to_thread(host.engine, home / "engine")
+            await asyncio.to_thread(engine.import_image)
+            nodes.append(Node(host, engine, number, home))
+        for node in nodes:
+            await node.start()
+        cluster = Rig(nodes, lab)
+        try:
+            yield cluster
+        finally:
+            await cluster.close()
+            for node in nodes:
+                await asyncio.to_thread(node.engine.remove_containers)
+                await node.plane.clear()
+                await node.stop()

@@ -1,0 +1,47 @@
+"""How many connections others have open to a task: what draining waits for. Pure, but for reading the table of its namespace."""
+
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from cluster.api.values import Value
+
+_ESTABLISHED, _LISTEN = "01", "0A"
+
+
+class Socket(Value, frozen=True, kw_only=True):
+    address: str
+    port: int
+    remote: str
+    state: str
+
+
+def open_to(addresses: Iterable[str], sockets: Iterable[Socket]) -> int:
+    """Established connections to one of the addresses, at a port that the task listens on: those that others opened."""
+    here, sockets = set(addresses), list(sockets)
+    listening = {one.port for one in sockets if one.state == _LISTEN}
+    return sum(one.state == _ESTABLISHED and one.address in here and one.port in listening for one in sockets)
+
+
+def parse(table: str) -> Iterator[Socket]:
+    """Lines of /proc/PID/net/tcp or tcp6 (of which only IPv4 in its mapped form matters here)."""
+    for line in table.splitlines()[1:]:
+        _, local, remote, state, *_ = line.split()
+        address, port = local.split(":")
+        yield Socket(address=_address(address), port=int(port, 16), remote=_address(remote.split(":")[0]), state=state)
+
+
+def _address(text: str) -> str:
+    """Each 32-bit word is in the machine's byte order; an IPv4 address is the last one."""
+    return str(IPv4Address(int.from_bytes(bytes.fromhex(text[-8:]), "little")))
+
+
+def sockets_of(pid: int) -> list[Socket]:
+    """The TCP sockets in the process's namespace; none if it is gone."""
+    found: list[Socket] = []
+    for name in ("tcp", "tcp6"):
+        try:
+            found += parse(Path(f"/proc/{pid}/net/{name}").read_text())
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found

@@ -1,0 +1,233 @@
+"""What this node's kernel must hold, from what the node knows. Pure; the whole data plane is decided here.
+
+Level-triggered: the answer depends on the present knowledge alone, never on what happened before. `kernel` makes it so.
+"""
+
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Network
+
+from cluster.api.endpoint import Backend, OverlayNetwork, Peer, ServiceEndpoint
+from cluster.api.ids import Id
+from cluster.api.values import Value
+from node_agent.network.firewall import firewall_chains, firewall_lookups
+from node_agent.network.ingress import Published, ingress_chains, ingress_lookups
+from node_agent.network.naming import LINK_DEVICE, LINK_VNI, TABLE, bridge_of, link_address, vxlan_of
+from node_agent.network.tables import Table
+from node_agent.network.view import Known, LocalTask, View
+from node_agent.network.vip import vip_table
+
+VXLAN_OVERHEAD = 50
+
+
+class Tunnel(Value, frozen=True, kw_only=True):
+    """A VXLAN device and who is behind it: an overlay's is enslaved to the engine's bridge, the node link has an address of its own."""
+
+    key: str
+    """The network's id, or the link's device name: what a problem with it is reported by."""
+    device: str
+    vni: int
+    local: str
+    port: int
+    mtu: int
+    bridge: str = ""
+    address: str = ""
+    prefix: int = 0
+    entries: Mapping[str, str] = {}
+    """An address behind it (a remote task's, another node's on the link) -> the data path address of its node."""
+
+
+class Desired(Value, frozen=True, kw_only=True):
+    tunnels: Mapping[str, Tunnel] = {}
+    """By device name."""
+    return_paths: Mapping[int, str] = {}
+    """The other nodes' numbers -> their addresses on the link: one routing rule each."""
+    node_table: Table | None = None
+    """None while nothing is known: then nothing is touched either."""
+    sandboxes: Mapping[Id, "SandboxRules"] = {}
+    """By task. Tasks on the same networks share one value."""
+    published: Mapping[tuple[str, int], tuple[str, ...]] = {}
+    """(protocol, port) -> where the node's table sends it; for what must be forgotten when a destination goes."""
+    mark_base: int = 20
+
+
+class SandboxRules(Value, frozen=True, kw_only=True):
+    vips: Mapping[str, tuple[str, ...]]
+    table: Table
+
+
+def desired(known: Known, *, node_id: Id, underlay_mtu: int) -> Desired:
+    view = known.view
+    me = view.peers.get(node_id)
+    if me is None:
+        return Desired()
+    tunnels = [_overlay(network, view, me, underlay_mtu) for network in _used(known)]
+    others = _other_nodes(view, me)
+    if view.ingress_subnet:
+        tunnels.append(_node_link(view, me, underlay_mtu))
+    ports = published_ports(known, me)
+    return Desired(
+        tunnels={tunnel.device: tunnel for tunnel in tunnels},
+        return_paths=others,
+        node_table=_node_table(known, tunnels, others, ports),
+        sandboxes=_sandboxes(known),
+        published={(port.protocol, port.port): (*port.local, *port.remote) for port in ports},
+        mark_base=view.mark_base,
+    )
+
+
+def _used(known: Known) -> list[OverlayNetwork]:
+    networks = known.networks
+    return [networks[key] for key in known.used_networks if key in networks]
+
+
+def _other_nodes(view: View, me: Peer) -> dict[int, str]:
+    """number -> link address"""
+    if not view.ingress_subnet:
+        return {}
+    numbers = sorted(peer.number for peer in view.peers.values() if peer.node_id != me.node_id)
+    return {number: link_address(view.ingress_subnet, number) for number in numbers}
+
+
+# -- overlays and the link -------------------------------------------------------------------------------------------------------------
+def mtu_of(network: OverlayNetwork, underlay_mtu: int) -> int:
+    return network.mtu or underlay_mtu - VXLAN_OVERHEAD
+
+
+def _overlay(network: OverlayNetwork, view: View, me: Peer, underlay_mtu: int) -> Tunnel:
+    return Tunnel(
+        key=network.network_id,
+        device=vxlan_of(network.network_id),
+        bridge=bridge_of(network.network_id),
+        vni=network.vni,
+        local=me.addr,
+        port=view.vxlan_port,
+        mtu=mtu_of(network, underlay_mtu),
+        entries=_remote_addresses(network.network_id, view, me),
+    )
+
+
+def _remote_addresses(network_id: Id, view: View, me: Peer) -> dict[str, str]:
+    """Every task gets entries from when it has an address until it is gone, ready or not: it may speak before it is."""
+    entries = {}
+    for service in view.services.values():
+        for backend in service.backends:
+            address = backend.addresses.get(network_id)
+            if address and backend.node_id != me.node_id and (peer := view.peers.get(backend.node_id)):
+                entries[address] = peer.addr
+    return entries
+
+
+def _node_link(view: View, me: Peer, underlay_mtu: int) -> Tunnel:
+    subnet = view.ingress_subnet
+    others = (peer for peer in view.peers.values() if peer.node_id != me.node_id)
+    return Tunnel(
+        key=LINK_DEVICE,
+        device=LINK_DEVICE,
+        address=link_address(subnet, me.number),
+        prefix=IPv4Network(subnet, strict=False).prefixlen,
+        vni=LINK_VNI,
+        local=me.addr,
+        port=view.vxlan_port,
+        mtu=underlay_mtu - VXLAN_OVERHEAD,
+        entries={link_address(subnet, peer.number): peer.addr for peer in others},
+    )
+
+
+# -- the node's table ------------------------------------------------------------------------------------------------------------------
+def _node_table(known: Known, tunnels: Iterable[Tunnel], others: Mapping[int, str], ports: list[Published]) -> Table:
+    view = known.view
+    subnets = [network.subnet for network in _used(known)]
+    chains = ingress_chains(ports, mark_base=view.mark_base, numbers=others)
+    chains |= firewall_chains(vxlan_port=view.vxlan_port, vnis=[tunnel.vni for tunnel in tunnels])
+    lookups = ingress_lookups(ports, mark_base=view.mark_base, numbers=others, subnets=subnets)
+    lookups |= firewall_lookups(
+        nodes=[peer.addr for peer in view.peers.values()], bridges=[tunnel.bridge for tunnel in tunnels if tunnel.bridge]
+    )
+    return Table(family="ip", name=TABLE, chains=chains, lookups=lookups)
+
+
+def published_ports(known: Known, me: Peer) -> list[Published]:
+    """Every port that the cluster publishes on all nodes, with where its ready tasks are."""
+    view = known.view
+    found = []
+    for service in sorted(view.services.values(), key=lambda service: service.service_id):
+        wanted = [port for port in service.ports if port.publish_mode != "host" and port.published_port]
+        if not wanted:
+            continue
+        ready = ready_backends(service, known)
+        local = tuple(sorted(filter(None, (_reach(known, backend) for backend in ready if backend.node_id == me.node_id))))
+        remote = _weights(ready, view, me)
+        found += [
+            Published(
+                protocol=port.protocol or "tcp",
+                port=port.published_port,
+                target=port.target_port,
+                host_ip=port.host_ip,
+                local=local,
+                remote=remote,
+            )
+            for port in wanted
+        ]
+    return found
+
+
+def _reach(known: Known, backend: Backend) -> str:
+    """The address at which this node forwards to a task of its own; empty while there is none."""
+    task = known.tasks.get(backend.task_id)
+    return "" if task is None else reach(task, known.networks)
+
+
+def reach(task: LocalTask, networks: Mapping[Id, OverlayNetwork]) -> str:
+    """The first network that leads out of the task carries its default route, so replies come back this way."""
+    for network_id, address in task.addresses.items():
+        network = networks.get(network_id)
+        if network is not None and not network.internal:
+            return address
+    return task.gateway_address
+
+
+def _weights(ready: Iterable[Backend], view: View, me: Peer) -> dict[str, int]:
+    weights: dict[str, int] = {}
+    if not view.ingress_subnet:
+        return weights
+    for backend in ready:
+        peer = view.peers.get(backend.node_id)
+        if peer is not None and peer.node_id != me.node_id:
+            address = link_address(view.ingress_subnet, peer.number)
+            weights[address] = weights.get(address, 0) + 1
+    return weights
+
+
+# -- sandboxes -------------------------------------------------------------------------------------------------------------------------
+def ready_backends(service: ServiceEndpoint, known: Known) -> list[Backend]:
+    """A node takes its own withdrawn tasks out at once, whatever the managers still say."""
+    tasks = known.tasks
+    return [
+        backend for backend in service.backends if backend.ready and not (backend.task_id in tasks and tasks[backend.task_id].withdrawn)
+    ]
+
+
+def _sandboxes(known: Known) -> dict[Id, SandboxRules]:
+    vips = network_vips(known, known.used_networks)
+    shared: dict[tuple[Id, ...], SandboxRules] = {}
+    found = {}
+    for task in known.tasks.values():
+        if not task.pid or not task.addresses:
+            continue
+        networks = tuple(sorted(task.addresses))
+        if networks not in shared:
+            merged = {vip: backends for key in networks for vip, backends in vips.get(key, {}).items()}
+            shared[networks] = SandboxRules(vips=merged, table=vip_table(merged))
+        found[task.task_id] = shared[networks]
+    return found
+
+
+def network_vips(known: Known, used: Iterable[Id]) -> dict[Id, dict[str, tuple[str, ...]]]:
+    """network id -> VIP -> addresses of the ready backends there."""
+    vips: dict[Id, dict[str, tuple[str, ...]]] = {key: {} for key in used}
+    for service in known.view.services.values():
+        for network in service.networks:
+            if network.vip and network.network_id in vips:
+                addresses = (backend.addresses.get(network.network_id, "") for backend in ready_backends(service, known))
+                vips[network.network_id][network.vip] = tuple(filter(None, addresses))
+    return vips

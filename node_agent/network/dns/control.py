@@ -1,0 +1,141 @@
+"""How a daemon tells the name server its zone: length-prefixed MessagePack over a unix socket that only root may open.
+
+The name server keeps what it was told last when the daemon goes away, and takes the next daemon's word when it comes.
+"""
+
+import asyncio
+import os
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from cluster.api.ids import Id
+from node_agent.network.dns.server import Server
+from node_agent.network.dns.zone import Caller, NetworkZone, Zone
+
+PROTOCOL = 1
+_LARGEST = 64 * 1024 * 1024
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True, tag="standing"):
+    """What the name server says first."""
+
+    protocol: int
+    pid: int
+
+
+class Feed(msgspec.Struct, frozen=True, kw_only=True, tag="feed"):
+    """A step of the zone; `complete` replaces all of it."""
+
+    complete: bool = False
+    networks: tuple[NetworkZone, ...] = ()
+    gone: tuple[Id, ...] = ()
+    callers: tuple[Caller, ...] | None = None
+
+
+class Taken(msgspec.Struct, frozen=True, kw_only=True, tag="taken"):
+    """Answered to each Feed once it is in force."""
+
+    refused: Mapping[str, str] = {}
+
+
+class Stop(msgspec.Struct, frozen=True, kw_only=True, tag="stop"):
+    """End the process: the node leaves the cluster, or a newer version takes over."""
+
+
+Message = Standing | Feed | Taken | Stop
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Message)
+
+
+def write_message(writer: asyncio.StreamWriter, message: Message) -> None:
+    content = _encoder.encode(message)
+    writer.write(struct.pack("!I", len(content)) + content)
+
+
+async def read_message(reader: asyncio.StreamReader) -> Message:
+    """Raises EOFError when the other side is gone, ValueError for what is not a message."""
+    try:
+        (length,) = struct.unpack("!I", await reader.readexactly(4))
+        if length > _LARGEST:
+            raise ValueError(f"a message of {length} bytes")
+        content = await reader.readexactly(length)
+    except (asyncio.IncompleteReadError, ConnectionError) as gone:
+        raise EOFError(str(gone)) from gone
+    message: Message = _decoder.decode(content)
+    return message
+
+
+def after(zone: Zone, feed: Feed) -> Zone:
+    """The zone after this step. Pure."""
+    networks = {} if feed.complete else {key: network for key, network in zone.networks.items() if key not in feed.gone}
+    networks |= {network.network_id: network for network in feed.networks}
+    callers = feed.callers if feed.callers is not None else () if feed.complete else zone.callers
+    return Zone(networks=networks, callers=callers)
+
+
+def step(before: Zone | None, wanted: Zone) -> Feed | None:
+    """What to tell a name server that holds `before`; None when that is all there is to know. Pure."""
+    if before is None:
+        return Feed(complete=True, networks=tuple(wanted.networks.values()), callers=wanted.callers)
+    if before == wanted:
+        return None
+    return Feed(
+        networks=tuple(network for key, network in wanted.networks.items() if before.networks.get(key) != network),
+        gone=tuple(key for key in before.networks if key not in wanted.networks),
+        callers=None if before.callers == wanted.callers else wanted.callers,
+    )
+
+
+class ControlServer:
+    """The name server's side."""
+
+    def __init__(self, server: Server, path: Path) -> None:
+        self._server = server
+        self._path = path
+        self._zone = Zone()
+        self._turn = asyncio.Lock()
+        self.stopped = asyncio.Event()
+
+    async def start(self) -> asyncio.Server:
+        """Raises OSError when another one listens at the path already."""
+        if self._path.exists():
+            if await _answers(self._path):
+                raise FileExistsError(17, "another name server is running", str(self._path))
+            self._path.unlink()
+        listening = await asyncio.start_unix_server(self._serve, path=str(self._path))
+        os.chmod(self._path, 0o600)
+        return listening
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            write_message(writer, Standing(protocol=PROTOCOL, pid=os.getpid()))
+            while True:
+                message = await read_message(reader)
+                match message:
+                    case Feed():
+                        async with self._turn:
+                            self._zone = after(self._zone, message)
+                            refused = await self._server.hold(self._zone)
+                        write_message(writer, Taken(refused=refused))
+                        await writer.drain()
+                    case Stop():
+                        self.stopped.set()
+                        return
+                    case _:
+                        return
+        except (EOFError, ConnectionError, ValueError, msgspec.DecodeError):
+            return
+        finally:
+            writer.close()
+
+
+async def _answers(path: Path) -> bool:
+    try:
+        _, writer = await asyncio.open_unix_connection(str(path))
+    except OSError:
+        return False
+    writer.close()
+    return True

@@ -1,0 +1,45 @@
+"""What the name server of a node knows, as it is told over its control socket. Pure values."""
+
+from collections.abc import Mapping
+
+from cluster.api.ids import Id
+from cluster.api.values import Value
+
+
+class Name(Value, frozen=True, kw_only=True):
+    """What one name stands for on one network."""
+
+    vips: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    """The ready tasks: the answer when there is no VIP, and for callers whose VIPs are not ours to program."""
+
+
+class NetworkZone(Value, frozen=True, kw_only=True):
+    network_id: Id
+    name: str
+    subnet: str = ""
+    gateway: str = ""
+    """Where its containers find the name server on this node."""
+    names: Mapping[str, Name] = {}
+    """In lower case."""
+    pointers: Mapping[str, str] = {}
+    """address -> name"""
+
+
+class Caller(Value, frozen=True, kw_only=True):
+    """A task of this node, known by the address that it asks from."""
+
+    addresses: tuple[str, ...]
+    networks: tuple[Id, ...] = ()
+    """In the order in which they are searched."""
+    held: bool = False
+    """Its VIPs are not programmed: an answer with one would send it nowhere."""
+    outbound: bool = True
+    """It may ask about the world: it has a network that leads out of the node."""
+    upstreams: tuple[str, ...] = ()
+    """Its own name servers; the host's when empty."""
+
+
+class Zone(Value, frozen=True, kw_only=True):
+    networks: Mapping[Id, NetworkZone] = {}
+    callers: tuple[Caller, ...] = ()

@@ -1,0 +1,141 @@
+"""Published ports on every node, the client's address preserved. Pure: the chains and lookups of the node's table.
+
+Two steps. The node that a client speaks to chooses among all ready tasks: a local one directly, a remote one by its node, over the
+node link, at the published port. That node chooses among its own. Replies find back by the connection's mark: the node they came
+in through is in it, and a routing rule a node sends them over the link. So a task's coming and going changes the rules of its own node;
+the others change only a weight.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from cluster.api.values import Value
+from node_agent.network.marks import number_mark, number_mask, ours_bit
+from node_agent.network.naming import BRIDGE_PREFIX, GATEWAY_BRIDGE, LINK_DEVICE, mac_of
+from node_agent.network.tables import Chain, Lookup
+
+TASK_BRIDGES = f'{{ "{BRIDGE_PREFIX}*", "{GATEWAY_BRIDGE}" }}'
+_OWN_DEVICES = f'{{ "{BRIDGE_PREFIX}*", "{GATEWAY_BRIDGE}", "{LINK_DEVICE}" }}'
+
+
+class Published(Value, frozen=True, kw_only=True):
+    """One published port, as this node serves it."""
+
+    protocol: str
+    port: int
+    target: int
+    host_ip: str = ""
+    local: tuple[str, ...] = ()
+    """Addresses of the ready tasks on this node."""
+    remote: Mapping[str, int] = {}
+    """link address of another node -> its ready tasks."""
+
+
+def ingress_chains(ports: list[Published], *, mark_base: int, numbers: Mapping[int, str]) -> dict[str, Chain]:
+    """`numbers`: the other nodes' numbers and link addresses."""
+    ours, mask = ours_bit(mark_base), number_mask(mark_base)
+    zones = ", ".join(f"{mac_of(address)} : {number}" for number, address in numbers.items())
+    reply = f"iifname {TASK_BRIDGES} ct direction reply ct mark & {ours:#x} != 0 ct mark & {mask:#x} != 0"
+    arriving = (f'iifname "{LINK_DEVICE}" ct original zone set ether saddr map {{ {zones} }}',) if numbers else ()
+    chains = {
+        # A local address in a packet from outside the host would pass, now that our devices route 127.0.0.0/8.
+        # Peers keep one zone each: a client may use one source port towards two nodes, and both may send it here.
+        "c_raw": Chain(
+            hook="type filter hook prerouting priority -300",
+            rules=(f"iifname {_OWN_DEVICES} ip daddr 127.0.0.0/8 drop", *arriving),
+        ),
+        "c_mark": Chain(
+            hook="type filter hook prerouting priority -150",
+            rules=(
+                f'iifname "{LINK_DEVICE}" ct state new ct mark set ether saddr map @peers',
+                f"{reply} meta mark set ct mark & {mask:#x}",
+            ),
+        ),
+        "c_pre": Chain(
+            hook="type nat hook prerouting priority -100",
+            rules=(
+                f'iifname "{LINK_DEVICE}" meta l4proto . th dport vmap @arrived',
+                "fib daddr type local ip daddr . meta l4proto . th dport vmap @published_at",
+                "fib daddr type local meta l4proto . th dport vmap @published",
+            ),
+        ),
+        "c_out": Chain(
+            hook="type nat hook output priority -100",
+            rules=(
+                "fib daddr type local ip daddr . meta l4proto . th dport vmap @published_at",
+                "fib daddr type local meta l4proto . th dport vmap @published",
+            ),
+        ),
+        # A reply to 127.0.0.1 would not leave its node, and one to a task on the same network would not pass here.
+        "c_post": Chain(
+            hook="type nat hook postrouting priority 90",
+            rules=(f"ct mark & {ours:#x} != 0 ct original ip saddr @inside masquerade",),
+        ),
+        # The packet around ours inherits the mark and would be routed into the link itself.
+        "c_clear": Chain(
+            hook="type filter hook postrouting priority 200",
+            rules=(f'oifname "{LINK_DEVICE}" meta mark set meta mark & {0xFFFF_FFFF ^ mask:#x}',),
+        ),
+        "c_mss": Chain(
+            hook="type filter hook forward priority -150",
+            rules=(f'oifname "{LINK_DEVICE}" tcp flags & (syn|rst) == syn tcp option maxseg size set rt mtu',),
+        ),
+    }
+    for port in ports:
+        chains[_chain("n", port)] = Chain(rules=(f"ct mark set ct mark | {ours:#x}", *_spread(port, list(_everywhere(port)))))
+        if port.local:
+            chains[_chain("l", port)] = Chain(rules=_spread(port, [(f"{address} . {port.target}", 1) for address in port.local]))
+    return chains
+
+
+def ingress_lookups(ports: list[Published], *, mark_base: int, numbers: Mapping[int, str], subnets: list[str]) -> dict[str, Lookup]:
+    """`subnets`: where tasks of this node are."""
+    ours = ours_bit(mark_base)
+    anywhere = [port for port in ports if not port.host_ip]
+    chosen = [port for port in ports if port.host_ip]
+    macs = {mac_of(address): number for number, address in numbers.items()}
+    by_port, verdict = "inet_proto . inet_service", "verdict"
+    return {
+        "peers": Lookup(
+            type="ether_addr : mark", is_map=True, elements={mac: f"{number_mark(mark_base, n) | ours:#x}" for mac, n in macs.items()}
+        ),
+        "inside": Lookup(type="ipv4_addr; flags interval", elements=dict.fromkeys(["127.0.0.0/8", *subnets], "")),
+        "published": Lookup(
+            type=f"{by_port} : {verdict}",
+            is_map=True,
+            elements={f"{port.protocol} . {port.port}": f"goto {_chain('n', port)}" for port in anywhere},
+        ),
+        "published_at": Lookup(
+            type=f"ipv4_addr . {by_port} : {verdict}",
+            is_map=True,
+            elements={f"{port.host_ip} . {port.protocol} . {port.port}": f"goto {_chain('n', port)}" for port in chosen},
+        ),
+        "arrived": Lookup(
+            type=f"{by_port} : {verdict}",
+            is_map=True,
+            elements={f"{port.protocol} . {port.port}": f"goto {_chain('l', port)}" for port in ports if port.local},
+        ),
+    }
+
+
+def _chain(step: str, port: Published) -> str:
+    """`n` for the choice among nodes, `l` for the one among local tasks."""
+    where = f"_{port.host_ip.replace('.', '_')}" if port.host_ip else ""
+    return f"{step}_{port.protocol}_{port.port}{where}"
+
+
+def _everywhere(port: Published) -> Iterator[tuple[str, int]]:
+    """Each destination with its weight: a task counts once, wherever it is."""
+    yield from ((f"{address} . {port.target}", 1) for address in port.local)
+    yield from ((f"{address} . {port.port}", weight) for address, weight in sorted(port.remote.items()))
+
+
+def _spread(port: Published, weighted: list[tuple[str, int]]) -> tuple[str, ...]:
+    if not weighted:
+        return ()
+    if len(weighted) == 1:
+        return (f"meta l4proto {port.protocol} dnat to {weighted[0][0].replace(' . ', ':')}",)
+    places, at = [], 0
+    for destination, weight in weighted:
+        places.append(f"{at}-{at + weight - 1} : {destination}" if weight > 1 else f"{at} : {destination}")
+        at += weight
+    return (f"meta l4proto {port.protocol} dnat to numgen random mod {at} map {{ {', '.join(places)} }}",)

@@ -1,0 +1,321 @@
+"""The data plane of a node: takes in endpoints and tasks, keeps the kernel and the name server equal to what they imply.
+
+Everything that is told changes one value, `Known`; then a round makes the kernel hold what follows from it. Rounds run one at a time in a
+worker thread, and whoever tells something waits for the end of a round that began after: many changes share one round. A
+round is the same after a restart, an `nft flush` or a lost bridge: what is there is compared with what must be there.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+import msgspec
+
+from cluster.aio.clock import Clock
+from cluster.aio.supervise import first_of
+from cluster.api.assignment import AssignedTask
+from cluster.api.endpoint import EndpointUpdate, OverlayNetwork
+from cluster.api.ids import Id
+from node_agent.network import memory, view
+from node_agent.network.bridges import Bridges
+from node_agent.network.connections import open_to, sockets_of
+from node_agent.network.desired import VXLAN_OVERHEAD, Desired, desired
+from node_agent.network.dns.client import NameServer, NameServerGone
+from node_agent.network.kernel import Kernel, Outcome
+from node_agent.network.names import zone_of
+from node_agent.network.naming import GATEWAY_BRIDGE
+from node_agent.network.netns import identity, of_pid
+from node_agent.network.ports import EngineNetworks
+from node_agent.network.sandbox import engine_networks, predefined_network, resolv_conf_of
+from node_agent.network.view import Known, LocalTask
+from worker.ports import ContainerState, EngineError, EngineNetwork, SandboxError, SandboxPlan
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+ORPHAN_SECONDS = 60.0
+"""A bridge without a known user is left alone this long after a start: its tasks may not have been re-adopted yet."""
+
+
+class Plane:
+    """Implements `worker.ports.Sandbox`. Use as `async with Plane(...) as plane`, with `plane.run` beside it."""
+
+    def __init__(
+        self,
+        *,
+        node_id: Id,
+        runtime: Path,
+        engine: EngineNetworks,
+        clock: Clock,
+        namespace: Path | None = None,
+        resolv_conf: Path = Path("/etc/resolv.conf"),
+        repair_seconds: float = 10.0,
+    ) -> None:
+        self._node_id = node_id
+        self._runtime = runtime
+        self._clock = clock
+        self._namespace = namespace
+        self._repair_seconds = repair_seconds
+        self._known = Known()
+        self._saved: Known | None = None
+        self._mtu = 1500
+        self._applied = 0
+        self._programmed: frozenset[Id] = frozenset()
+        self._outcome = Outcome()
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="data-plane")
+        self._kernel: Kernel | None = None
+        self._bridges = Bridges(engine, lambda: self._in_worker(lambda kernel: kernel.host_routes()))
+        self._names = NameServer(control=runtime / "dns.sock", namespace=namespace, resolv_conf=resolv_conf)
+        self._turn = asyncio.Lock()
+        self._asked = 0
+        self._done = 0
+        self._started = 0.0
+
+    # -- life --------------------------------------------------------------------------------------------------------------------------
+    async def __aenter__(self) -> "Plane":
+        await self.open()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Take up what a daemon before us knew, and see that the kernel still holds it."""
+        self._started = self._clock.monotonic()
+        self._runtime.mkdir(parents=True, exist_ok=True)
+        self._known = await asyncio.to_thread(memory.load, self._state)
+        await self.repair()
+
+    async def close(self) -> None:
+        """Let go. Kernel and name server go on as they are; the next daemon takes up from there."""
+        await self._names.close()
+        if self._kernel is not None:
+            await self._in_worker(Kernel.close)
+        self._worker.shutdown()
+
+    async def clear(self) -> None:
+        """The node leaves the cluster: take everything of ours off it. Tasks must be gone by now."""
+        async with self._turn:
+            mark_base = self._known.view.mark_base
+            self._known = Known()
+            await self._names.stop()
+            await self._in_worker(lambda kernel: kernel.clear(mark_base))
+            await self._bridges.look()
+            await self._bridges.sweep(lambda _: False)
+            self._state.unlink(missing_ok=True)
+
+    async def run(self) -> None:
+        """Look whether everything is still as it should be, for ever; at once when the name server has ended."""
+        while True:
+            await first_of(lambda: self._clock.sleep(self._repair_seconds), self._names.wait_gone)
+            await self.repair()
+
+    async def repair(self) -> None:
+        """One look, now."""
+        try:
+            await self._bridges.look()
+            for key in self._known.used_networks:
+                if key in self._known.networks:
+                    await self._bridges.need(self._known.networks[key], self._mtu - VXLAN_OVERHEAD)
+            if self._known.view.version and self._clock.monotonic() - self._started > ORPHAN_SECONDS:
+                await self._bridges.sweep(self._is_used)
+        except (EngineError, SandboxError) as problem:
+            log.warning("data plane: %s", problem)
+        try:
+            await self._settle(recheck=True)
+        except OSError as problem:
+            log.warning("data plane: %s", problem)
+
+    # -- rounds ------------------------------------------------------------------------------------------------------------------------
+    async def _settle(self, *, recheck: bool = False) -> None:
+        """Wait for the end of a round that began after this call."""
+        self._asked += 1
+        ticket = self._asked
+        async with self._turn:
+            if self._done < ticket or recheck:
+                covers = self._asked
+                await self._round(recheck=recheck)
+                self._done = covers
+
+    async def _round(self, *, recheck: bool) -> None:
+        known = self._known
+        wanted, self._outcome = await self._in_worker(lambda kernel: self._hold(kernel, known, recheck))
+        for problem in (*self._outcome.tunnels.values(), self._outcome.node, *self._outcome.sandboxes.values()):
+            if problem and known.view.version:
+                log.warning("data plane: %s", problem)
+        self._programmed = frozenset(wanted.sandboxes.keys() - self._outcome.sandboxes.keys())
+        if self._outcome.complete:
+            self._applied = known.view.version
+        await self._feed_names(known)
+        if known is not self._saved:
+            await asyncio.to_thread(memory.save, self._state, known)
+            self._saved = known
+
+    def _hold(self, kernel: Kernel, known: Known, recheck: bool) -> tuple[Desired, Outcome]:
+        me = known.view.peers.get(self._node_id)
+        if me is not None and recheck:
+            self._mtu = kernel.mtu_at(me.addr)
+        wanted = desired(known, node_id=self._node_id, underlay_mtu=self._mtu)
+        where = {task.task_id: (task.pid, task.namespace) for task in known.tasks.values()}
+        return wanted, kernel.hold(wanted, where, recheck=recheck)
+
+    async def _feed_names(self, known: Known) -> None:
+        """After the kernel: a name must not lead to a VIP that is not there yet. Before any task is known there is nobody to answer."""
+        if not known.tasks and not self._bridges.gateways:
+            return
+        zone = zone_of(known, gateways=self._bridges.gateways, programmed=self._programmed)
+        try:
+            for problem in (await self._names.feed(zone)).values():
+                log.warning("data plane: %s", problem)
+        except NameServerGone as gone:
+            log.warning("data plane: %s", gone)
+
+    async def _in_worker(self, step: Callable[[Kernel], T]) -> T:
+        def stepping() -> T:
+            if self._kernel is None:
+                self._kernel = Kernel(self._namespace)
+            return step(self._kernel)
+
+        return await asyncio.get_running_loop().run_in_executor(self._worker, stepping)
+
+    @property
+    def _state(self) -> Path:
+        return self._runtime / "network.state"
+
+    # -- endpoints ---------------------------------------------------------------------------------------------------------------------
+    async def update(self, update: EndpointUpdate) -> int:
+        """Returns the version that this node's kernel holds by now, to be acknowledged: this one, unless something could not be done."""
+        before = self._known.view
+        self._known = msgspec.structs.replace(self._known, view=view.merge(before, update))
+        await self._settle(recheck=self._node_id not in before.peers)
+        return self._applied
+
+    # -- tasks: the Sandbox port -------------------------------------------------------------------------------------------------------
+    async def serve(self, networks: Sequence[OverlayNetwork]) -> None:
+        self._known = view.serve(self._known, networks)
+
+    async def prepare(self, task: AssignedTask) -> SandboxPlan:
+        if name := predefined_network(task):
+            return SandboxPlan(networks=(EngineNetwork(name=name),))
+        local = self._local(task)
+        if local is None:
+            return SandboxPlan(networks=(EngineNetwork(name="bridge"),))
+        known_before = task.id in self._known.tasks
+        self._known = view.with_task(self._known, local)
+        try:
+            await self._connect(task, local)
+        except BaseException:
+            if not known_before:
+                self._known = view.without_task(self._known, task.id)
+            raise
+        networks = self._known.networks
+        internal = {key: networks[key].internal for key in local.addresses}
+        plan = engine_networks(local.addresses, uses_gateway=local.uses_gateway, internal=internal)
+        resolv = await asyncio.to_thread(self._write_resolv_conf, task, self._name_server_of(local))
+        return SandboxPlan(networks=plan, binds=((str(resolv), "/etc/resolv.conf"),))
+
+    async def _connect(self, task: AssignedTask, local: LocalTask) -> None:
+        await self._need_bridges(task, local)
+        await self._settle()
+        for key in local.addresses:
+            if problem := self._outcome.tunnels.get(key):
+                raise SandboxError(f"network {self._known.networks[key].name} cannot be set up on this node: {problem}")
+
+    def _local(self, task: AssignedTask) -> LocalTask | None:
+        """The task as the data plane sees it; None when it has nothing to do with it. What is known of its run is kept."""
+        if not task.attachments and not task.publishes:
+            return None
+        networks = self._known.networks
+        leads_out = any(not networks[a.network_id].internal for a in task.attachments if a.network_id in networks)
+        spec = task.spec.container_spec
+        dns = None if spec is None else spec.dns_config
+        fresh = LocalTask(
+            task_id=task.id,
+            service_id=task.service_id,
+            container_name=task.name,
+            addresses={a.network_id: a.address.split("/")[0] for a in task.attachments},
+            uses_gateway=not leads_out and (task.publishes or bool(task.host_ports)),
+            upstreams=() if dns is None else dns.nameservers,
+        )
+        before = self._known.tasks.get(task.id, fresh)
+        return msgspec.structs.replace(
+            fresh, pid=before.pid, namespace=before.namespace, gateway_address=before.gateway_address, withdrawn=before.withdrawn
+        )
+
+    async def _need_bridges(self, task: AssignedTask, local: LocalTask) -> None:
+        for key in local.addresses:
+            network = self._known.networks.get(key)
+            if network is None:
+                raise SandboxError(f"task {task.name} is on network {key}, which this node was not told of")
+            await self._bridges.need(network, network.mtu or self._mtu - VXLAN_OVERHEAD)
+        if local.uses_gateway and await self._bridges.need_gateway(self._mtu):
+            await self._in_worker(Kernel.open_gateway)
+
+    def _name_server_of(self, local: LocalTask) -> str:
+        gateways = self._bridges.gateways
+        reachable = [gateways[key] for key in local.addresses if key in gateways]
+        return reachable[0] if reachable else gateways.get(GATEWAY_BRIDGE, "")
+
+    def _write_resolv_conf(self, task: AssignedTask, nameserver: str) -> Path:
+        folder = self._runtime / "tasks" / task.id
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "resolv.conf"
+        path.write_text(resolv_conf_of(task, nameserver))
+        path.chmod(0o644)
+        return path
+
+    async def attach(self, task: AssignedTask, container: ContainerState) -> None:
+        local = None if predefined_network(task) else self._local(task)
+        if local is None or not container.pid:
+            return
+        running = msgspec.structs.replace(
+            local,
+            pid=container.pid,
+            namespace=identity(of_pid(container.pid)),
+            gateway_address=container.addresses.get(GATEWAY_BRIDGE, ""),
+            withdrawn=False,
+        )
+        self._known = view.with_task(self._known, running)
+        await self._need_bridges(task, running)
+        await self._settle()
+        problem = self._outcome.sandboxes.get(task.id)
+        if problem and identity(of_pid(container.pid)) == running.namespace != 0:
+            raise SandboxError(f"the services of task {task.name} cannot be programmed in its namespace: {problem}")
+
+    async def withdraw(self, task_id: Id) -> None:
+        local = self._known.tasks.get(task_id)
+        if local is not None and not local.withdrawn:
+            self._known = view.with_task(self._known, msgspec.structs.replace(local, withdrawn=True))
+            await self._settle()
+
+    async def open_connections(self, task_id: Id) -> int:
+        local = self._known.tasks.get(task_id)
+        if local is None or not local.pid or identity(of_pid(local.pid)) != local.namespace:
+            return 0
+        sockets = await asyncio.to_thread(sockets_of, local.pid)
+        return open_to(filter(None, (*local.addresses.values(), local.gateway_address)), sockets)
+
+    async def remove(self, task_id: Id) -> None:
+        local = self._known.tasks.get(task_id)
+        if local is None:
+            return
+        self._known = view.without_task(self._known, task_id)
+        await self._settle()
+        for key in [*local.addresses, *([GATEWAY_BRIDGE] if local.uses_gateway else [])]:
+            if not self._is_used(key):
+                await self._bridges.leave(key, still_used=lambda key=key: self._is_used(key))  # type: ignore[misc]
+        await self._settle()
+        await asyncio.to_thread(self._forget_files, task_id)
+
+    def _is_used(self, key: str) -> bool:
+        tasks = self._known.tasks.values()
+        return any(key in task.addresses or (key == GATEWAY_BRIDGE and task.uses_gateway) for task in tasks)
+
+    def _forget_files(self, task_id: Id) -> None:
+        folder = self._runtime / "tasks" / task_id
+        (folder / "resolv.conf").unlink(missing_ok=True)
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()

@@ -1,0 +1,104 @@
+"""An nftables table as a value, and the text that makes the kernel's copy equal to it. Pure.
+
+Rules live in chains that are replaced whole; verdict maps lead to them. So a change of one service is one small transaction
+(flush chain, add rule), however many services share the table.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from cluster.api.values import Value
+
+
+class Chain(Value, frozen=True, kw_only=True):
+    hook: str = ""
+    """`type nat hook output priority -100`; empty for a chain that others go to."""
+    rules: tuple[str, ...] = ()
+
+
+class Lookup(Value, frozen=True, kw_only=True):
+    """A map when its elements have values, a set when they are empty."""
+
+    type: str
+    elements: Mapping[str, str] = {}
+    is_map: bool = False
+
+
+class Table(Value, frozen=True, kw_only=True):
+    family: str
+    name: str
+    chains: Mapping[str, Chain] = {}
+    lookups: Mapping[str, Lookup] = {}
+
+
+def replacement(table: Table) -> str:
+    """One transaction that makes the table this, whatever was there."""
+    at = f"{table.family} {table.name}"
+    return "\n".join((f"add table {at}", f"delete table {at}", f"table {at} {{", *_body(table), "}")) + "\n"
+
+
+def removal(table: Table) -> str:
+    """One transaction after which there is no such table; fine when there was none."""
+    at = f"{table.family} {table.name}"
+    return f"add table {at}\ndelete table {at}\n"
+
+
+def _body(table: Table) -> Iterator[str]:
+    for name, chain in table.chains.items():
+        yield f" chain {name} {{"
+        if chain.hook:
+            yield f"  {chain.hook}; policy accept;"
+        yield from (f"  {rule}" for rule in chain.rules)
+        yield " }"
+    for name, lookup in table.lookups.items():
+        yield f" {'map' if lookup.is_map else 'set'} {name} {{ type {lookup.type};"
+        if lookup.elements:
+            yield f"  elements = {{ {_elements(lookup.elements)} }}"
+        yield " }"
+
+
+def _elements(elements: Mapping[str, str]) -> str:
+    return ", ".join(f"{key} : {value}" if value else key for key, value in elements.items())
+
+
+def change(before: Table | None, after: Table) -> str:
+    """One transaction from `before`, which the kernel holds, to `after`; empty when they are equal."""
+    if before is None or not _same_frame(before, after):
+        return replacement(after)
+    if before == after:
+        return ""
+    at = f"{after.family} {after.name}"
+    return "".join(f"{line}\n" for line in _steps(at, before, after))
+
+
+def _same_frame(before: Table, after: Table) -> bool:
+    """Base chains and lookup types cannot be changed in place."""
+    if before.lookups.keys() != after.lookups.keys():
+        return False
+    if any(before.lookups[name].type != lookup.type for name, lookup in after.lookups.items()):
+        return False
+    hooks = {name: chain.hook for name, chain in after.chains.items() if chain.hook}
+    return hooks == {name: chain.hook for name, chain in before.chains.items() if chain.hook}
+
+
+def _steps(at: str, before: Table, after: Table) -> Iterator[str]:
+    """New chains before the elements that lead to them, and the other way round when they go."""
+    changed = [name for name, chain in after.chains.items() if before.chains.get(name) != chain]
+    yield from (f"add chain {at} {name}" for name in changed if name not in before.chains)
+    for name in changed:
+        if name in before.chains:
+            yield f"flush chain {at} {name}"
+        yield from (f"add rule {at} {name} {rule}" for rule in after.chains[name].rules)
+    for name, lookup in after.lookups.items():
+        had, has = before.lookups[name].elements, lookup.elements
+        if had is has:
+            continue
+        gone = [key for key, value in had.items() if has.get(key) != value]
+        new = {key: value for key, value in has.items() if had.get(key) != value}
+        if gone:
+            yield f"delete element {at} {name} {{ {', '.join(gone)} }}"
+        if new:
+            yield f"add element {at} {name} {{ {_elements(new)} }}"
+    unused = [name for name in before.chains if name not in after.chains]
+    # A chain that goes may jump to another one that goes: empty them all first.
+    yield from (f"flush chain {at} {name}" for name in unused)
+    yield from (f"delete chain {at} {name}" for name in unused)

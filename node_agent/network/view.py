@@ -1,0 +1,99 @@
+"""What this node knows: the cluster's endpoints as last told, and the tasks that it runs itself. Pure values.
+
+The whole is written to the runtime folder after each change, so a daemon that was killed takes up where it was, manager or not.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from cluster.api.endpoint import EndpointUpdate, OverlayNetwork, Peer, ServiceEndpoint
+from cluster.api.ids import Id
+from cluster.api.values import Value
+
+
+class View(Value, frozen=True, kw_only=True):
+    """The endpoint updates so far, merged."""
+
+    version: int = 0
+    peers: Mapping[Id, Peer] = {}
+    networks: Mapping[Id, OverlayNetwork] = {}
+    services: Mapping[Id, ServiceEndpoint] = {}
+    vxlan_port: int = 4789
+    mark_base: int = 20
+    ingress_subnet: str = ""
+
+
+class LocalTask(Value, frozen=True, kw_only=True):
+    """A task of this node, from `prepare` to `remove`."""
+
+    task_id: Id
+    service_id: Id
+    container_name: str = ""
+    addresses: Mapping[Id, str] = {}
+    """network id -> address, in the order of its attachments."""
+    gateway_address: str = ""
+    """Its address on the local gateway bridge, once the engine has chosen one."""
+    uses_gateway: bool = False
+    upstreams: tuple[str, ...] = ()
+    """The name servers of its own that its spec asks for."""
+    pid: int = 0
+    """0 until it runs."""
+    namespace: int = 0
+    """The identity of its network namespace: a pid alone may be somebody else's by now."""
+    withdrawn: bool = False
+
+
+class Known(Value, frozen=True, kw_only=True):
+    """Everything that decides what the kernel must hold."""
+
+    view: View = View()
+    served: Mapping[Id, OverlayNetwork] = {}
+    """Networks that came with tasks, maybe ahead of the endpoints."""
+    tasks: Mapping[Id, LocalTask] = {}
+
+    @property
+    def networks(self) -> Mapping[Id, OverlayNetwork]:
+        return {**self.served, **self.view.networks}
+
+    @property
+    def used_networks(self) -> tuple[Id, ...]:
+        """Those that a local task is on, in a stable order."""
+        return tuple(sorted({network for task in self.tasks.values() for network in task.addresses}))
+
+
+def merge(view: View, update: EndpointUpdate) -> View:
+    """The view after this update. Cluster-wide settings come with complete updates and with those that name the link's subnet."""
+    settings = update if update.complete or update.ingress_subnet else view
+    services = {} if update.complete else dict(view.services)
+    for gone in update.gone_services:
+        services.pop(gone, None)
+    services.update((service.service_id, service) for service in update.services)
+    peers = () if update.complete and update.peers is None else update.peers
+    networks = () if update.complete and update.networks is None else update.networks
+    return View(
+        version=update.version,
+        peers=view.peers if peers is None else {peer.node_id: peer for peer in peers},
+        networks=view.networks if networks is None else {network.network_id: network for network in networks},
+        services=services,
+        vxlan_port=settings.vxlan_port,
+        mark_base=settings.mark_base,
+        ingress_subnet=settings.ingress_subnet,
+    )
+
+
+def serve(known: Known, networks: Iterable[OverlayNetwork]) -> Known:
+    served = {**known.served, **{network.network_id: network for network in networks}}
+    return msgspec.structs.replace(known, served=served)
+
+
+def with_task(known: Known, task: LocalTask) -> Known:
+    return msgspec.structs.replace(known, tasks={**known.tasks, task.task_id: task})
+
+
+def without_task(known: Known, task_id: Id) -> Known:
+    """The networks that came with it go too, unless another task is on them."""
+    tasks = {key: task for key, task in known.tasks.items() if key != task_id}
+    used = {network for task in tasks.values() for network in task.addresses}
+    served = {key: network for key, network in known.served.items() if key in used}
+    return msgspec.structs.replace(known, tasks=tasks, served=served)
