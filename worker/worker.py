@@ -60,6 +60,8 @@ class Worker:
         self._runners: dict[Id, Runner] = {}
         self._group: asyncio.TaskGroup | None = None
         self._adopted = False
+        self._unclaimed: dict[Id, ContainerState] = {}
+        """Containers found without a record: those of a lost journal until the first COMPLETE set says whose they are."""
         self._changes = Latest(0)
         self.engine_in_reach = Latest(False)
         """Whether the engine answers; the node's description follows it."""
@@ -102,8 +104,9 @@ class Worker:
         self._ports.journal.networks(now.networks)
         if self._adopted:
             self._meet_assignments()
-        if not before.synced:
-            self._verify_files()
+            if not before.synced:
+                self._verify_files()
+                self._remove_strays()
 
     def settle(self, version: int) -> None:
         """Every ready node has this endpoint version."""
@@ -117,6 +120,11 @@ class Worker:
         """The engine's id of a task's container, as long as it exists, ended or not."""
         runner = self._runners.get(task_id)
         return runner.known.container_id or None if runner is not None and not runner.known.removed else None
+
+    def has_ended(self, task_id: Id) -> bool:
+        """Whether it came to its end here. False for one that this node has not heard of (yet)."""
+        runner = self._runners.get(task_id)
+        return runner is not None and runner.known.state.ended
 
     async def leave(self) -> None:
         """This node leaves the swarm: end and remove everything; returns when nothing is left."""
@@ -182,44 +190,35 @@ class Worker:
     async def _look_around(self) -> None:
         """List all containers of ours; the first time this is the adoption."""
         listed = await self._ports.engine.list({CLUSTER_LABEL: self._host.cluster_id})
-        found = {container.labels.get(TASK_LABEL, ""): container for container in listed}
+        found = {task_id: container for container in listed if (task_id := container.labels.get(TASK_LABEL))}
         if not self._adopted:
-            await self._adopt(found)
+            self._adopt(found)
         for task_id, runner in self._runners.items():
             container = found.get(task_id)
             if _disagrees(runner.known, container):
                 runner.wake()
+        self._unclaimed = {task_id: container for task_id, container in found.items() if task_id not in self._runners}
         if self._assigned.synced:
-            self._remove_strays(found)
+            self._remove_strays()
 
-    async def _adopt(self, found: Mapping[Id, ContainerState]) -> None:
+    def _adopt(self, found: Mapping[Id, ContainerState]) -> None:
         kept = self._ports.journal.kept
         for task_id, known in kept.known.items():
             task = self._assigned.tasks.get(task_id) or kept.tasks.get(task_id)
             if task is not None:
-                self._launch(task, await self._resumed(known, found.get(task_id)))
-        for task_id, task in self._assigned.tasks.items():
-            if task_id not in self._runners:
-                container = found.get(task_id)
-                state = None if container is None else await self._ports.engine.inspect(container.id)
-                self._launch(task, first_record(task, state, now=self._ports.clock.wall()))
+                self._launch(task, _resumed(known, found.get(task_id)))
         self._adopted = True
+        self._unclaimed = {task_id: container for task_id, container in found.items() if task_id not in self._runners}
+        self._meet_assignments()
         if self._assigned.synced:
-            self._meet_assignments()
+            self._verify_files()
 
-    async def _resumed(self, known: LocalTask, listed: ContainerState | None) -> LocalTask:
-        """The journal's record, with a container that was made just before the daemon died."""
-        if listed is None or (known.container_id == listed.id and known.start_asked):
-            return known
-        state = await self._ports.engine.inspect(listed.id)
-        return known if state is None else adopted(known, state)
-
-    def _remove_strays(self, found: Mapping[Id, ContainerState]) -> None:
+    def _remove_strays(self) -> None:
         """Containers with our label whose task neither the manager nor the journal knows."""
-        for task_id, container in found.items():
-            if task_id and task_id not in self._runners:
-                _log.info("container %s belongs to no task of this node; removing it", container.name)
-                self._launch(_stray_task(task_id, container, self._host), _stray_record(task_id, container)).vanish()
+        for task_id, container in self._unclaimed.items():
+            _log.info("container %s belongs to no task of this node; removing it", container.name)
+            self._launch(_stray_task(task_id, container, self._host), _stray_record(task_id, container)).vanish()
+        self._unclaimed = {}
         self._ports.dependencies.keep_only(self._runners)
 
     # -- runners ---------------------------------------------------------------------------------------------------------------------------
@@ -228,12 +227,14 @@ class Worker:
         for task_id, task in self._assigned.tasks.items():
             runner = self._runners.get(task_id)
             if runner is None:
-                self._launch(task, first_record(task, None, now=self._ports.clock.wall()))
+                found = self._unclaimed.pop(task_id, None)
+                self._launch(task, first_record(task, found, now=self._ports.clock.wall()))
             else:
                 runner.update(task)
-        for task_id, runner in self._runners.items():
-            if task_id not in self._assigned.tasks:
-                runner.vanish()
+        if self._assigned.synced:
+            for task_id, runner in self._runners.items():
+                if task_id not in self._assigned.tasks:
+                    runner.vanish()
 
     def _launch(self, task: AssignedTask, known: LocalTask) -> Runner:
         if self._group is None:
@@ -273,6 +274,13 @@ def _disagrees(known: LocalTask, container: ContainerState | None) -> bool:
     """What is listed is not what the record would have: the runner should look."""
     running = container is not None and container.running
     return running != (TaskState.STARTING <= known.state <= TaskState.RUNNING)
+
+
+def _resumed(known: LocalTask, listed: ContainerState | None) -> LocalTask:
+    """The journal's record, with a container that was made just before the daemon died."""
+    if listed is None or (known.container_id == listed.id and known.start_asked):
+        return known
+    return adopted(known, listed)
 
 
 def _stray_task(task_id: Id, container: ContainerState, host: HostFacts) -> AssignedTask:

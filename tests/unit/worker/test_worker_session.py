@@ -1,0 +1,242 @@
+"""A node's side of a session: greeting, rhythm, order, and what it does when a manager is not there."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from cluster.aio.latest import Latest
+from cluster.aio.supervise import background
+from cluster.api.assignment import (
+    Assignments,
+    Beat,
+    Described,
+    Endpoints,
+    EndpointsApplied,
+    EndpointsSettled,
+    FromNode,
+    Hello,
+    LogOrder,
+    ManagerAddr,
+    ManagersChanged,
+    Statuses,
+    StatusesTaken,
+    ToNode,
+    Welcome,
+)
+from cluster.api.endpoint import EndpointUpdate
+from cluster.api.errors import NoLeader, ShoalError, Unavailable
+from cluster.api.objects import NodeDescription
+from cluster.api.states import Role
+from tests.unit.worker.worker_stage import Daemon, Stage
+from tests.unit.worker.worker_values import assigned
+from worker.session import Session, SessionSettings
+
+M1, M2 = ManagerAddr(node_id="m1", addr="10.0.0.1:2377", leader=True), ManagerAddr(node_id="m2", addr="10.0.0.2:2377")
+WELCOME = Welcome(session="s", heartbeat_ms=1000, managers=(M1, M2), role=Role.WORKER)
+
+
+class Manager:
+    """The other end of one line."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.heard: list[FromNode] = []
+        self._to_say: asyncio.Queue[ToNode | ShoalError | None] = asyncio.Queue()
+
+    def says(self, *messages: ToNode | ShoalError | None) -> None:
+        for message in messages:
+            self._to_say.put_nowait(message)
+
+    def of(self, kind: type) -> list[FromNode]:
+        return [message for message in self.heard if isinstance(message, kind)]
+
+    async def send(self, message: FromNode) -> None:
+        self.heard.append(message)
+
+    async def finish(self) -> None:
+        pass
+
+    async def received(self) -> AsyncIterator[ToNode]:
+        while (message := await self._to_say.get()) is not None:
+            if isinstance(message, ShoalError):
+                raise message
+            yield message
+
+
+class Ears:
+    """The rest of the daemon."""
+
+    def __init__(self) -> None:
+        self.heard: list[object] = []
+
+    def welcomed(self, message: Welcome) -> None:
+        self.heard.append(message)
+
+    def managers_changed(self, message: ManagersChanged) -> None:
+        self.heard.append(message)
+
+    def endpoints_came(self, message: Endpoints) -> None:
+        self.heard.append(message)
+
+    def logs_ordered(self, order: LogOrder) -> None:
+        self.heard.append(order)
+
+    def session_failed(self, error: ShoalError) -> None:
+        self.heard.append(error)
+
+
+class Play:
+    """A worker with a session on the stage, and every manager that it dialled."""
+
+    def __init__(self, stage: Stage, daemon: Daemon) -> None:
+        self.stage = stage
+        self.daemon = daemon
+        self.dialled: list[Manager] = []
+        self.down: set[str] = set()
+        self.ears = Ears()
+        self.description = Latest(NodeDescription(hostname="h1"))
+        self.session = Session(
+            daemon.worker,
+            daemon.reporter,
+            self.ears,
+            connect=self.connect,
+            managers=[M2, M1],
+            description=self.description,
+            settings=SessionSettings(addr="10.0.0.9"),
+            clock=stage.clock,
+            rng=Random(1),
+        )
+
+    @asynccontextmanager
+    async def connect(self, manager: ManagerAddr) -> AsyncIterator[Manager]:
+        line = Manager(manager.addr)
+        self.dialled.append(line)
+        if manager.addr in self.down:
+            raise Unavailable(f"manager {manager.addr} cannot be reached")
+        yield line
+
+    @property
+    def manager(self) -> Manager:
+        return self.dialled[-1]
+
+    async def pass_time(self, seconds: float = 0.01) -> None:
+        await self.stage.clock.advance(seconds)
+
+
+@asynccontextmanager
+async def play(folder: Path, *, welcome: bool = True) -> AsyncIterator[Play]:
+    stage = Stage(folder)
+    daemon = Daemon(stage)
+    acted = Play(stage, daemon)
+    async with background(daemon.worker.run, acted.session.run):
+        await acted.pass_time()
+        if welcome:
+            acted.manager.says(WELCOME)
+            await acted.pass_time()
+        yield acted
+
+
+async def test_the_leader_is_greeted_first(tmp_path: Path) -> None:
+    async with play(tmp_path, welcome=False) as acted:
+        assert acted.manager.address == M1.addr
+        assert acted.manager.heard == [Hello(description=NodeDescription(hostname="h1"), addr="10.0.0.9")]
+
+
+async def test_beats_keep_the_managers_rhythm(tmp_path: Path) -> None:
+    async with play(tmp_path) as acted:
+        await acted.pass_time(5)
+        assert len(acted.manager.of(Beat)) == 6
+
+
+async def test_assignments_reach_the_worker_and_statuses_the_manager(tmp_path: Path) -> None:
+    async with play(tmp_path) as acted:
+        acted.manager.says(Assignments(version=3, complete=True, tasks=(assigned(),)))
+        await acted.pass_time(1)
+        messages = acted.manager.of(Statuses)
+        assert isinstance(messages[-1], Statuses)
+        assert messages[-1].statuses[-1].status.state.wire == "running"
+        assert acted.daemon.reporter.pending
+        acted.manager.says(StatusesTaken(sequence=messages[-1].sequence))
+        await acted.pass_time()
+        assert not acted.daemon.reporter.pending
+
+
+async def test_the_data_planes_share_is_passed_on_and_acknowledged_once_applied(tmp_path: Path) -> None:
+    async with play(tmp_path) as acted:
+        endpoints = Endpoints(update=EndpointUpdate(version=7))
+        order = LogOrder(stream="l", addr="a", tasks=("t1",))
+        acted.manager.says(endpoints, order, EndpointsSettled(version=7))
+        await acted.pass_time()
+        assert acted.ears.heard == [WELCOME, endpoints, order]
+        assert acted.manager.of(EndpointsApplied) == []
+        acted.session.endpoints_applied(7)
+        await acted.pass_time()
+        assert acted.manager.of(EndpointsApplied) == [EndpointsApplied(version=7)]
+
+
+async def test_a_changed_description_is_told_and_an_equal_one_is_not(tmp_path: Path) -> None:
+    async with play(tmp_path) as acted:
+        acted.description.set(NodeDescription(hostname="h1"))
+        await acted.pass_time()
+        acted.description.set(NodeDescription(hostname="h2"))
+        await acted.pass_time()
+        assert acted.manager.of(Described) == [Described(description=NodeDescription(hostname="h2"))]
+
+
+async def test_after_a_break_the_next_session_says_what_is_here(tmp_path: Path) -> None:
+    async with play(tmp_path) as acted:
+        acted.manager.says(Assignments(version=3, complete=True, tasks=(assigned(),)))
+        await acted.pass_time(1)
+        acted.manager.says(Unavailable("the leader changed"))
+        await acted.pass_time(1)
+        (hello,) = acted.manager.of(Hello)
+        assert isinstance(hello, Hello)
+        assert (len(acted.dialled), hello.assignment_version, hello.live_tasks) == (2, 3, ("t1",))
+
+
+@pytest.mark.parametrize("answer", [NoLeader(), Unavailable("not the leader"), None])
+async def test_a_manager_that_will_not_have_us_is_followed_by_the_next(tmp_path: Path, answer: ShoalError | None) -> None:
+    async with play(tmp_path, welcome=False) as acted:
+        acted.manager.says(answer)
+        await acted.pass_time(1)
+        assert [line.address for line in acted.dialled][:2] == [M1.addr, M2.addr]
+        acted.manager.says(WELCOME)
+        await acted.pass_time()
+        assert acted.session.manager.value is not None
+
+
+async def test_with_no_manager_in_reach_the_tries_become_rare(tmp_path: Path) -> None:
+    async with play(tmp_path, welcome=False) as acted:
+        acted.down = {M1.addr, M2.addr}
+        acted.manager.says(None)
+        await acted.pass_time(60)
+        assert 10 < len(acted.dialled) < 40
+
+
+async def test_a_step_that_does_not_fit_opens_a_session_that_asks_for_everything(tmp_path: Path) -> None:
+    async with play(tmp_path) as acted:
+        acted.manager.says(Assignments(version=3, complete=True, tasks=(assigned(),)))
+        await acted.pass_time(1)
+        acted.manager.says(Assignments(version=9, applies_to=8))
+        await acted.pass_time(1)
+        (hello,) = acted.manager.of(Hello)
+        assert isinstance(hello, Hello)
+        assert hello.assignment_version == 0
+
+
+async def test_managers_are_remembered_as_they_change(tmp_path: Path) -> None:
+    async with play(tmp_path) as acted:
+        changed = ManagersChanged(managers=(M2,), role=Role.MANAGER)
+        acted.manager.says(changed)
+        await acted.pass_time()
+        assert (acted.session.managers, acted.ears.heard[-1]) == ((M2,), changed)
+
+
+async def test_a_restart_is_announced(tmp_path: Path) -> None:
+    async with play(tmp_path) as acted:
+        await acted.session.announce_away(30_000)
+        assert acted.manager.heard[-1] == Beat(away_ms=30_000)
