@@ -19,8 +19,8 @@ from cli.endpoint import DEFAULT_HOST, Tls
 from cli.errors import CliError, SilentExit, Usage
 from cli.flags.grammar import SWITCH, TEXT, Flag, Flags, read
 from cli.session import Session
+from cli.versions import VERSION
 
-VERSION = "0.1.0"
 PROGRAM = "shoal"
 
 FLAGS = (
@@ -98,13 +98,20 @@ class Root(Noun):
         if args[0] in ENGINE_VERBS and not ctx.resilient_parsing:
             host = ctx.find_object(Session)
             assert host is not None, "parse_args makes the session"
-            raise CliError(f"use: docker -H {host.endpoint.address} {' '.join(args)}")
+            raise CliError(f"use: docker -H {host.endpoint.address} {shell_words(args)}")
         return super().resolve_command(ctx, args)
 
     def get_help(self, ctx: click.Context) -> str:  # noqa: ARG002 - click's signature
         page = usage.noun(f"{PROGRAM} [OPTIONS]", self.help or "", {name: entry.help for name, entry in self.entries.items()})
         commands, _, last = page.rpartition("\n\n")
         return "\n\n".join([commands, "Global Options:\n" + usage.options(FLAGS), last.replace(" [OPTIONS]", "")])
+
+
+def shell_words(args: Sequence[str]) -> str:
+    """The words as one would type them again."""
+    import shlex  # noqa: PLC0415 - only for what is not ours
+
+    return shlex.join(args)
 
 
 def session(flags: Flags, *, timeout: float | None = None) -> Session:
@@ -162,6 +169,11 @@ def _told(args: Sequence[str]) -> int:
         return failed.code
     except KeyboardInterrupt:
         return 130
+    except Exception as fault:
+        if "-D" in args or "--debug" in args:
+            raise
+        _say(f"shoal: a fault of this client, {type(fault).__name__}: {fault} (shoal -D shows where)")
+        return 70
     except BrokenPipeError:
         # the reader has seen enough; leave nothing for the interpreter to flush into the broken pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

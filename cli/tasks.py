@@ -60,7 +60,7 @@ class Names:
     def task(self, task: Json) -> str:
         if not self._resolve:
             return str(task["ID"])
-        service = self._service(task.get("ServiceID") or "")
+        service = self.service(task.get("ServiceID") or "")
         if task.get("Slot"):
             return f"{service}.{task['Slot']}"
         return f"{service}.{task.get('NodeID') or ''}"
@@ -77,7 +77,7 @@ class Names:
             self._nodes[node_id] = (found.get("Spec") or {}).get("Name") or (found.get("Description") or {}).get("Hostname") or node_id
         return self._nodes[node_id]
 
-    def _service(self, service_id: str) -> str:
+    def service(self, service_id: str) -> str:
         if service_id not in self._services:
             found = self._found(f"/services/{service_id}") or {}
             self._services[service_id] = (found.get("Spec") or {}).get("Name") or service_id

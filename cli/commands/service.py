@@ -9,7 +9,7 @@ noun = Noun(
     {
         "create": Entry("cli.commands.service_create", "create", "Create a new service"),
         "inspect": Entry("cli.commands.service_inspect", "inspect", "Show one or more services in detail"),
-        "logs": Entry("cli.commands.service_logs", "logs", "Show the logs of a service or of one task"),
+        "logs": Entry("cli.commands.service_logs", "logs_verb", "Show the logs of a service or of one task"),
         "ls": Entry("cli.commands.service_list", "ls", "List services", ("list",)),
         "ps": Entry("cli.commands.service_ps", "ps", "List the tasks of one or more services"),
         "rm": Entry("cli.commands.service_remove", "rm", "Remove one or more services", ("remove",)),
