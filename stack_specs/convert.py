@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from stack_specs import ignored, images
 from stack_specs.errors import Fault, StackError
 from stack_specs.file_references import with_ids
 from stack_specs.model import FileObject, Network, Stack
@@ -48,6 +49,9 @@ class ServiceRequest(Request, frozen=True, kw_only=True):
     """The image as the file has it; the label com.docker.stack.image of an existing service is compared with it."""
     extensions: Mapping[str, Json]
     """The service's x-shoal mapping, and its depends_on."""
+    file: str
+    line: int | None
+    """Where the stack file describes it."""
 
 
 class StackRequests(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +77,7 @@ def plan(
     if not name.strip(_QUOTES_AND_SPACES):
         raise StackError(file=None, line=None, path=(), problem=f"invalid stack name: {name!r}", remedy="give the stack a name")
     try:
+        _check_images(stack)
         used = _networks_in_use(stack)
         services = tuple(_service(stack, name, index) for index in range(len(stack.services)))
         return StackRequests(
@@ -81,7 +86,7 @@ def plan(
             secrets=tuple(_secret(key, secret, name, read) for key, secret in stack.secrets.items() if not secret.external.external),
             configs=tuple(_config(key, config, name, read) for key, config in stack.configs.items() if not config.external.external),
             services=services,
-            warnings=(),
+            warnings=ignored.warnings(stack),
         )
     except Fault as fault:
         raise stack.error(fault) from fault
@@ -92,13 +97,26 @@ def bind_ids(service: ServiceRequest, secret_ids: Mapping[str, str], config_ids:
     try:
         return with_ids(service.body, secret_ids, config_ids)
     except Fault as fault:
-        problem = f"service {service.stack_name}: {fault.problem}"
-        raise StackError(file=None, line=None, path=(), problem=problem, remedy=fault.remedy) from fault
+        raise StackError(
+            file=service.file, line=service.line, path=("services", service.stack_name), problem=fault.problem, remedy=fault.remedy
+        ) from fault
 
 
 def render_config(stack: Stack) -> str:
     """The stack as one YAML file, merged and with every short syntax written out: what `stack config` prints."""
     return dump(stack)
+
+
+def _check_images(stack: Stack) -> None:
+    for service in stack.services:
+        path = ("services", service.name, "image")
+        if not service.image:
+            remedy = "a stack is not built: build the image, push it, and name it here" if service.build.context else "add `image:`"
+            raise Fault(path, f"invalid image reference for service {service.name}: no image specified", remedy)
+        try:
+            images.check(service.image)
+        except ValueError as error:
+            raise Fault(path, f"invalid image reference for service {service.name}: {error}", "correct the image") from error
 
 
 def _networks_in_use(stack: Stack) -> list[str]:
@@ -188,12 +206,15 @@ def _service(stack: Stack, stack_name: str, index: int) -> ServiceRequest:
     extensions = {key: _json(value) for key, value in written.items()} if isinstance(written, dict) else {}
     if service.depends_on:
         extensions.setdefault("depends_on", list(service.depends_on))
+    place = stack.error(Fault(("services", service.name), ""))
     return ServiceRequest(
         name=scoped(stack_name, service.name),
         body=body,
         stack_name=service.name,
         image=service.image,
         extensions=extensions,
+        file=place.file or "",
+        line=place.line,
     )
 
 

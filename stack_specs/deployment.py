@@ -1,5 +1,6 @@
 """Read the `deploy` part of a service: mode, rollouts, resources, restarts, placement."""
 
+from stack_specs import units
 from stack_specs.fields import Fields
 from stack_specs.model import (
     Deploy,
@@ -40,7 +41,7 @@ def _rollout(fields: Fields | None) -> Rollout | None:
         delay=fields.duration("delay"),
         failure_action=fields.text("failure_action"),
         monitor=fields.duration("monitor"),
-        max_failure_ratio=fields.number("max_failure_ratio"),
+        max_failure_ratio=units.single_precision(fields.number("max_failure_ratio")),
         order=fields.text("order"),
     )
 

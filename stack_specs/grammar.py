@@ -201,6 +201,7 @@ SERVICE = Keys(
         "volume": "did you mean 'volumes'?",
         "port": "did you mean 'ports'?",
         "env": "did you mean 'environment'?",
+        "depends_on": "write a list of services; conditions go under `x-shoal: {depends_on: ...}`",
     },
     keys={
         "build": Key(BUILD),

@@ -43,7 +43,7 @@ def _parse(image: str) -> tuple[str, str, str, str]:
     found = _REFERENCE.fullmatch(f"{domain}/{rest}")
     if found is None:
         raise ValueError(f"{image!r} is not an image reference such as registry/name:tag")
-    if len(found["domain"]) + 1 + len(found["path"]) > _LONGEST:
+    if len(found["path"]) > _LONGEST:
         raise ValueError(f"the repository name is longer than {_LONGEST} characters")
     if found["digest"] and not _is_digest(found["digest"]):
         raise ValueError(f"{found['digest']!r} is not a digest")

@@ -20,7 +20,8 @@ _REFERENCE = r"[_A-Za-z][_A-Za-z0-9]*(?::?[-?][^}]*)?"
 _VARIABLE = re.compile(rf"\$(?:(?P<escaped>\$)|(?P<named>{_REFERENCE})|\{{(?P<braced>{_REFERENCE})\}}|(?P<invalid>))")
 _WHOLE = re.compile(r"[-+]?[0-9]+")
 _FRACTION = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
-_REMEDY = "write $$ for a dollar sign that is meant"
+
+_NEEDED = "required variable"
 
 Cast: TypeAlias = Callable[[str], Value]
 
@@ -66,7 +67,10 @@ class _Interpolation:
             replaced += (template[end : found.start()], replacement.text)
             end = found.end()
         if complaint is not None:
-            raise Fault(path, complaint, _REMEDY)
+            remedy = (
+                "set the variable where the command runs" if complaint.startswith(_NEEDED) else "write $$ for a dollar sign that is meant"
+            )
+            raise Fault(path, complaint, remedy)
         result = "".join(replaced) + template[end:]
         return result if result == template else _cast(result, path)
 
@@ -99,7 +103,7 @@ def _needed_and_not_empty(value: str | None, name: str, complaint: str) -> _Foun
 
 def _needed(value: str | None, name: str, complaint: str) -> _Found:
     if value is None:
-        return _Found("", f"required variable {name} is missing a value: {complaint}")
+        return _Found("", f"{_NEEDED} {name} is missing a value: {complaint}")
     return _Found(value, None)
 
 

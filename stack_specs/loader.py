@@ -6,7 +6,7 @@ A file is parsed (`document`), filled with the client's variables (`interpolate`
 
 from collections.abc import Callable, Mapping, Sequence
 
-from stack_specs import document, grammar, images, schema
+from stack_specs import document, grammar, schema
 from stack_specs.document import Document
 from stack_specs.errors import Fault, StackError
 from stack_specs.interpolate import interpolate
@@ -25,28 +25,6 @@ _FORBIDDEN: Mapping[str, str] = {
     "cpuset": "Set resource limits using deploy.resources",
     "mem_limit": "Set resource limits using deploy.resources",
     "memswap_limit": "Set resource limits using deploy.resources",
-}
-_UNSUPPORTED = (
-    "build",
-    "cgroup_parent",
-    "cgroupns_mode",
-    "devices",
-    "domainname",
-    "external_links",
-    "ipc",
-    "links",
-    "mac_address",
-    "network_mode",
-    "pid",
-    "privileged",
-    "restart",
-    "security_opt",
-    "shm_size",
-    "userns_mode",
-)
-_DEPRECATED: Mapping[str, str] = {
-    "container_name": "Setting the container name is not supported.",
-    "expose": ("Exposing ports is unnecessary - services on the same network can access each other's containers on any port."),
 }
 
 
@@ -70,7 +48,7 @@ def load(
     stack = _read(documents[0], version, env, read, working_dir, variables=variables)
     for later in documents[1:]:
         stack = merge(stack, _read(later, version, env, read, working_dir, variables=variables))
-    return _finished(stack)
+    return stack
 
 
 def _shown(path: str) -> str:
@@ -148,37 +126,3 @@ def _check_forbidden(content: Mapping[str, Value]) -> None:
         for key in written if isinstance(written, dict) else ():
             if key in _FORBIDDEN:
                 raise Fault(("services", name, key), "is not supported in a stack", _FORBIDDEN[key])
-
-
-def _finished(stack: Stack) -> Stack:
-    """The merged stack, with every image looked at, and with docker's words about the keys that a stack does without."""
-    for service in stack.services:
-        try:
-            if not service.image:
-                raise ValueError("no image specified")
-            images.check(service.image)
-        except ValueError as error:
-            fault = Fault(("services", service.name, "image"), f"invalid image reference for service {service.name}: {error}")
-            raise stack.error(fault) from error
-    used = {key for file in stack.documents for written in _section(file.content, "services").values() for key in _keys(written)}
-    warnings = list(stack.warnings)
-    if unsupported := sorted(used & set(_UNSUPPORTED)):
-        warnings.append(f"Ignoring unsupported options: {', '.join(unsupported)}\n")
-    if deprecated := sorted(used & set(_DEPRECATED)):
-        lines = "\n\n".join(f"{key}: {_DEPRECATED[key]}" for key in deprecated)
-        warnings.append(f"Ignoring deprecated options:\n\n{lines}\n")
-    return Stack(
-        version=stack.version,
-        services=stack.services,
-        networks=stack.networks,
-        volumes=stack.volumes,
-        secrets=stack.secrets,
-        configs=stack.configs,
-        extras=stack.extras,
-        documents=stack.documents,
-        warnings=tuple(warnings),
-    )
-
-
-def _keys(written: Value) -> Sequence[str]:
-    return list(written) if isinstance(written, dict) else ()

@@ -92,12 +92,13 @@ def _environment(base: Mapping[str, str | None], over: Mapping[str, str | None])
 
 
 def _logging(base: Logging | None, over: Logging | None) -> Logging | None:
-    """Options are merged for one driver; another driver replaces them."""
+    """Options are merged for one driver; another driver replaces them. Docker loses them if the first file has none, and so do we."""
     if base is None or over is None:
         return over or base
     if base.driver and over.driver and base.driver != over.driver:
         return over
-    return Logging(driver=base.driver or over.driver, options={**(base.options or {}), **(over.options or {})})
+    options = None if base.options is None else {**base.options, **(over.options or {})}
+    return Logging(driver=base.driver or over.driver, options=options)
 
 
 def _networks(base: Mapping[str, ServiceNetwork | None], over: Mapping[str, ServiceNetwork | None]) -> dict[str, ServiceNetwork | None]:
@@ -131,13 +132,14 @@ def _extras(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _keyed(key: Callable[[Any], Any], order: Callable[[Any], Any]) -> Callable[[tuple[Any, ...], tuple[Any, ...]], tuple[Any, ...]]:
-    """A rule for lists whose items have a key: the later item of a key wins, and the list is sorted."""
+def _keyed(key: Callable[[Any], Any]) -> Callable[[tuple[Any, ...], tuple[Any, ...]], tuple[Any, ...]]:
+    """A rule for lists whose items have a key: the later item of a key wins, and the list is sorted by it.
+
+    It holds for two items of one file as well, if a later file has the service at all.
+    """
 
     def rule(base: tuple[Any, ...], over: tuple[Any, ...]) -> tuple[Any, ...]:
-        if not base:
-            return over
-        return tuple(sorted({key(item): item for item in (*base, *over)}.values(), key=order))
+        return tuple(sorted({key(item): item for item in (*base, *over)}.values(), key=key)) if base else over
 
     return rule
 
@@ -150,8 +152,8 @@ def _target(mount: Mount) -> str:
     return mount.target
 
 
-def _port(port: Port) -> tuple[int, int, str, str]:
-    return port.published, port.target, port.protocol, port.mode
+def _published(port: Port) -> int:
+    return port.published
 
 
 _SPECIAL: Mapping[tuple[type, str], Callable[[Any, Any], Any]] = {
@@ -160,10 +162,10 @@ _SPECIAL: Mapping[tuple[type, str], Callable[[Any, Any], Any]] = {
     (Service, "environment"): _environment,
     (Service, "logging"): _logging,
     (Service, "networks"): _networks,
-    (Service, "secrets"): _keyed(_source, _source),
-    (Service, "configs"): _keyed(_source, _source),
-    (Service, "ports"): _keyed(_port, _port),
-    (Service, "volumes"): _keyed(_target, _target),
+    (Service, "secrets"): _keyed(_source),
+    (Service, "configs"): _keyed(_source),
+    (Service, "ports"): _keyed(_published),
+    (Service, "volumes"): _keyed(_target),
     (Service, "extras"): _extras,
     (Deploy, "replicas"): _if_given,
     (HealthCheck, "retries"): _if_given,

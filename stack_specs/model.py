@@ -242,7 +242,6 @@ class Service(Part, frozen=True, kw_only=True):
     mac_address: str = ""
     network_mode: str = ""
     networks: Mapping[str, ServiceNetwork | None] = MappingProxyType({})
-    oom_score_adj: int = 0
     pid: str = ""
     ports: tuple[Port, ...] = ()
     privileged: bool = False

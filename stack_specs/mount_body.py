@@ -11,6 +11,7 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
     "tmpfs": ("tmpfs",),
     "npipe": ("bind",),
     "cluster": (),
+    "image": (),
 }
 
 
@@ -18,7 +19,7 @@ def mount_body(mount: Mount, stack: Stack, stack_name: str, path: KeyPath) -> Js
     """The mount as the API wants it; what it names must be declared in the stack."""
     kind = mount.type or "volume"
     if kind not in _ALLOWED:
-        problem = "volume type must be volume, bind, tmpfs, npipe, or cluster"
+        problem = "volume type must be volume, bind, tmpfs, npipe, cluster or image"
         raise Fault((*path, "type"), f"{problem}, but is {kind}", "correct the type")
     _check_options(mount, kind, path)
     body = _common(mount)
@@ -42,7 +43,7 @@ def mount_body(mount: Mount, stack: Stack, stack_name: str, path: KeyPath) -> Js
 def _check_options(mount: Mount, kind: str, path: KeyPath) -> None:
     if kind == "tmpfs" and mount.source:
         raise Fault((*path, "source"), "invalid tmpfs source, source must be empty", "take the source out")
-    if kind in ("bind", "npipe", "cluster") and not mount.source:
+    if kind in ("bind", "npipe", "cluster", "image") and not mount.source:
         raise Fault(path, f"invalid {kind} source, source cannot be empty", "add a source")
     for name, options in (("tmpfs", mount.tmpfs), ("bind", mount.bind), ("volume", mount.volume)):
         if options is not None and name not in _ALLOWED[kind]:

@@ -108,7 +108,9 @@ def _cluster_spec(fields: Fields | None) -> dict[str, Value] | None:
     topology = fields.child("accessibility_requirements")
     if topology is not None:
         spec["accessibility_requirements"] = {
-            key: [{"segments": dict(item.labels("segments"))} for item in topology.children(key)] for key in ("requisite", "preferred")
+            key: [{"segments": dict(item.labels("segments"))} for item in topology.children(key)]
+            for key in ("requisite", "preferred")
+            if topology.raw(key)
         }
     return spec
 

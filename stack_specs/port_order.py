@@ -12,6 +12,7 @@ from stack_specs.ports import Port
 
 _SHORT = 12
 _NINTHER = 50
+_ALL_SWAPPED = 12
 _SHIFTS = 5
 _MASK = 2**64 - 1
 
@@ -107,25 +108,24 @@ class _Sorting:
         """Move three items from the middle elsewhere, always the same for one length."""
         length = end - start
         state, modulus = length, 1 << length.bit_length()
-        middle = start + length // 4 * 2 - 1
-        for offset in range(3):
+        middle = start + length // 4 * 2
+        for at in (middle - 1, middle, middle + 1):
             state ^= state << 13 & _MASK
             state ^= state >> 7
             state ^= state << 17 & _MASK
             other = state & (modulus - 1)
-            self._swap(middle - 1 + offset, start + (other - length if other >= length else other))
+            self._swap(at, start + (other - length if other >= length else other))
 
     def _pivot(self, start: int, end: int) -> tuple[int, _Trend]:
         quarter = (end - start) // 4
         low, middle, high = start + quarter, start + quarter * 2, start + quarter * 3
-        swaps, most = 0, 3
+        swaps = 0
         if end - start >= _NINTHER:
-            most = 12
             (low, first), (middle, second), (high, third) = (self._median(at - 1, at, at + 1) for at in (low, middle, high))
             swaps = first + second + third
         chosen, last = self._median(low, middle, high)
         swaps += last
-        return chosen, _Trend.RISING if swaps == 0 else _Trend.FALLING if swaps == most == 12 else _Trend.UNKNOWN
+        return chosen, _Trend.RISING if swaps == 0 else _Trend.FALLING if swaps == _ALL_SWAPPED else _Trend.UNKNOWN
 
     def _median(self, a: int, b: int, c: int) -> tuple[int, int]:
         """The place of the middle one of three items, and how many pairs were out of order on the way."""

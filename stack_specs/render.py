@@ -8,9 +8,9 @@ import yaml
 from stack_specs.model import External, Part, Service, Stack, Ulimit, Volume
 from stack_specs.ports import Port
 from stack_specs.units import Bytes, Duration
-from stack_specs.values import Timestamp
+from stack_specs.values import Timestamp, resolve
 
-_WIDE = 2**31
+_WIDE = 2**31 - 1
 
 
 def dump(stack: Stack) -> str:
@@ -24,7 +24,19 @@ def dump(stack: Stack) -> str:
         if members:
             tree[section] = {name: _tree(members[name]) for name in sorted(members)}
     tree |= {key: _tree(value) for key, value in sorted(stack.extras.items())}
-    return yaml.dump(tree, Dumper=yaml.CSafeDumper, sort_keys=False, default_flow_style=False, allow_unicode=True, width=_WIDE)
+    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, default_flow_style=False, allow_unicode=True, width=_WIDE)
+
+
+class _Dumper(yaml.CSafeDumper):
+    """Quotes what our own reader would not take for text, and keeps the lines of longer texts."""
+
+
+def _text(dumper: yaml.CSafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None if isinstance(resolve(text), str) else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
 
 
 def _tree(value: object) -> object:
@@ -50,21 +62,20 @@ def _tree(value: object) -> object:
 
 
 def _part(part: msgspec.Struct) -> dict[str, object]:
-    """The attributes that are set: not zero, or not None where None is what "not written" means."""
-    tree: dict[str, object] = {}
+    """The attributes that the file set: not None, and not zero or empty unless None is what stands for "not written"."""
     defaults = dict(zip(reversed(part.__struct_fields__), reversed(part.__struct_defaults__), strict=False))
+    tree: dict[str, object] = {}
     for name in part.__struct_fields__:
         value = getattr(part, name)
-        if (isinstance(part, Service) and name == "name") or name == "extras":
-            continue
         written = _tree(value)
-        optional = defaults.get(name, value) is None and not isinstance(value, tuple) and not _is_plain_mapping(value)
-        if written is None if optional else not written and name in defaults:
-            continue
-        tree["x-cluster-spec" if isinstance(part, Volume) and name == "cluster_spec" else name] = written
+        zero = not value or written == {} or written is False
+        optional = defaults.get(name, value) is None and not isinstance(value, Mapping)
+        required = name not in defaults
+        if name not in _APART.get(type(part), ("extras",)) and value is not None and (required or optional or not zero):
+            tree[_RENAMED.get((type(part), name), name)] = written
     extras: Mapping[str, object] = getattr(part, "extras", {})
     return tree | {name: _tree(extra) for name, extra in sorted(extras.items())}
 
 
-def _is_plain_mapping(value: object) -> bool:
-    return isinstance(value, Mapping)
+_APART: Mapping[type, tuple[str, ...]] = {Service: ("name", "extras")}
+_RENAMED: Mapping[tuple[type, str], str] = {(Volume, "cluster_spec"): "x-cluster-spec"}

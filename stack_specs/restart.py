@@ -39,6 +39,6 @@ def _older(text: str, path: KeyPath) -> Json:
         case "always" | "unless-stopped":
             return {"Condition": "any"}
         case "on-failure":
-            return {"Condition": "on-failure", "MaxAttempts": int(count or 0)}
+            return {"Condition": "on-failure", "MaxAttempts": int(count or 0) % 2**64}  # a negative count is docker's "without end"
         case _:
             raise Fault(path, f"unknown restart policy: {text}", "use no, always, unless-stopped or on-failure")

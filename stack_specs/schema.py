@@ -69,7 +69,7 @@ class Keys(msgspec.Struct, frozen=True, kw_only=True):
     """The first version that lets users add keys of their own, named x-..."""
     nullable: bool = False
     remedies: Mapping[str, str] = {}
-    """What to do instead, for unknown keys that people are known to write here."""
+    """What to do instead, for what people are known to write here: a key that does not exist, or one with a value of another kind."""
 
 
 class Either(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,12 +146,21 @@ def _check_keys(value: Value, shape: Keys, minor: int, path: KeyPath) -> None:
     for name, member in value.items():
         key = shape.keys.get(name)
         if key is not None and key.since <= minor:
-            check(member, key.shape, minor=minor, path=(*path, name))
+            _check_member(member, key.shape, minor, (*path, name), shape.remedies.get(name))
         elif not _is_extension(name, shape, minor) and not (shape.open_since is not None and shape.open_since <= minor):
             raise _unknown_key(name, shape, minor, path)
     for name in shape.required:
         if name not in value:
             raise Fault(path, f"{name!r} is required", f"add `{name}:`")
+
+
+def _check_member(value: Value, shape: Shape, minor: int, path: KeyPath, remedy: str | None) -> None:
+    try:
+        check(value, shape, minor=minor, path=path)
+    except Fault as fault:
+        if remedy is None or fault.path != path:
+            raise
+        raise Fault(path, fault.problem, remedy) from fault
 
 
 def _is_extension(name: str, shape: Keys, minor: int) -> bool:

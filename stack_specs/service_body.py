@@ -3,7 +3,6 @@
 `_present` leaves out what docker leaves out (its `omitempty`); members that stand beside a call of it are sent whatever they hold.
 """
 
-import struct
 from collections.abc import Mapping, Sequence
 
 from stack_specs import images, units
@@ -75,7 +74,6 @@ def _container(stack: Stack, service: Service, stack_name: str, path: KeyPath) -
             CapabilityAdd=adds,
             CapabilityDrop=drops,
             Ulimits=_ulimits(service),
-            OomScoreAdj=service.oom_score_adj,
         ),
     }
     if service.init is not None:
@@ -221,13 +219,7 @@ def _rollout(rollout: Rollout | None) -> Json:
         return None
     return {
         "Parallelism": 1 if rollout.parallelism is None else rollout.parallelism,
-        "MaxFailureRatio": _single_precision(rollout.max_failure_ratio),
+        "MaxFailureRatio": rollout.max_failure_ratio,
         "Order": rollout.order,
         **_present(Delay=int(rollout.delay), FailureAction=rollout.failure_action, Monitor=int(rollout.monitor)),
     }
-
-
-def _single_precision(number: float) -> float:
-    """The number as the API holds it, in 32 bits, with the fewest digits that say it."""
-    held = struct.unpack("<f", struct.pack("<f", number))[0]
-    return next(short for digits in range(1, 18) if struct.pack("<f", short := float(f"{held:.{digits}g}")) == struct.pack("<f", number))

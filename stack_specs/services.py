@@ -73,7 +73,6 @@ def read_service(name: str, written: Mapping[str, Value], around: Surroundings) 
         mac_address=fields.text("mac_address"),
         network_mode=fields.text("network_mode"),
         networks=_networks(fields),
-        oom_score_adj=fields.integer("oom_score_adj"),
         pid=fields.text("pid"),
         ports=tuple(_ports(fields, around)),
         privileged=fields.flag("privileged"),
@@ -165,15 +164,16 @@ def _env_file(file: str, path: KeyPath, around: Surroundings) -> dict[str, str]:
 
 
 def _hosts(fields: Fields, key: str) -> tuple[str, ...]:
-    """host:address, in the order of the list, or sorted if they come as a mapping."""
+    """host:address, in the order of the list, or sorted if they come as a mapping. What has no address is dropped, as docker does."""
     written = fields.raw(key)
     if isinstance(written, dict):
         return tuple(sorted(f"{host}:{address}" for host, address in as_pairs(written, fields.at(key)).items() if address is not None))
-    return tuple(_host(item) for item in fields.texts(key))
+    hosts = (item.partition("=" if "=" in item else ":") for item in fields.texts(key))
+    return tuple(f"{host}:{_without_brackets(address)}" for host, separator, address in hosts if separator)
 
 
-def _host(item: str) -> str:
-    return item.replace("=", ":", 1) if "=" in item.partition(":")[0] else item
+def _without_brackets(address: str) -> str:
+    return address[1:-1] if address.startswith("[") and address.endswith("]") else address
 
 
 def _healthcheck(fields: Fields | None) -> HealthCheck | None:

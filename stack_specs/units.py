@@ -1,6 +1,7 @@
 """Durations, sizes and CPU shares as stack files write them: 1m30s, 512M, 0.25."""
 
 import re
+import struct
 from math import gcd
 
 _UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
@@ -99,3 +100,10 @@ def _fraction(text: str) -> tuple[int, int]:
     exponent = int(decimal[4] or 0) - len(fraction)
     digits = int((decimal[2] + fraction) or 0) * (-1 if decimal[1] == "-" else 1)
     return (digits * 10**exponent, 1) if exponent >= 0 else (digits, 10**-exponent)
+
+
+def single_precision(number: float) -> float:
+    """The number as the API holds it, in 32 bits, written with the fewest digits that say it."""
+    held = struct.pack("<f", number)
+    near = struct.unpack("<f", held)[0]
+    return next(short for digits in range(1, 18) if struct.pack("<f", short := float(f"{near:.{digits}g}")) == held)
