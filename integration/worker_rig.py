@@ -10,8 +10,8 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
@@ -19,17 +19,19 @@ import pytest
 
 from cluster.aio.clock import SystemClock
 from cluster.aio.supervise import background
-from worker.engine.docker import DockerEngine
 from worker.engine.launcher import EngineLauncher
 
 IMAGE = "shoal-test:1"
+APPLETS = """
+    sh sleep cat ls stat id echo env true false dd kill mount test hostname ip seq tail date grep touch stty nc wget httpd head
+"""
 
 
 def why_not() -> str:
     """One line that says why no engine can be started here; empty if one can."""
     if os.geteuid() != 0:
         return "needs root: network namespaces and an own dockerd"
-    for program in ("dockerd", "ip", "nsenter", "busybox"):
+    for program in ("dockerd", "ip", "nsenter", "busybox", "docker"):
         if shutil.which(program) is None:
             return f"needs {program} (apt-get install docker.io iproute2 util-linux busybox-static)"
     return ""
@@ -65,9 +67,14 @@ class Rig:
             raise AssertionError(f"docker {' '.join(arguments)}: {done.stderr or done.stdout}")
         return (done.stdout + done.stderr).strip()
 
+    def remove_containers(self) -> None:
+        ids = self.docker("ps", "-aq").split()
+        if ids:
+            self.docker("rm", "-f", "-v", *ids)
 
-@asynccontextmanager
-async def dockerd(name: str, *, options: Sequence[str] = ()) -> AsyncIterator[Rig]:
+
+@contextmanager
+def dockerd(name: str, *, options: Sequence[str] = ()) -> Iterator[Rig]:
     """Start one, give it the image, take everything away at the end."""
     folder = Path(tempfile.mkdtemp(prefix="shoal-rig-", dir="/tmp"))
     with namespace(name) as netns:
@@ -81,75 +88,37 @@ async def dockerd(name: str, *, options: Sequence[str] = ()) -> AsyncIterator[Ri
         )
         rig = Rig(launcher, folder, netns)
         try:
-            async with background(launcher.run):
-                await launcher.wait_ready()
-                await asyncio.to_thread(import_image, rig)
-                yield rig
-                await asyncio.to_thread(_remove_containers, rig)
+            asyncio.run(start(launcher))
+            import_image(rig)
+            yield rig
+            rig.remove_containers()
         finally:
-            await launcher.stop()
+            asyncio.run(launcher.stop())
             shutil.rmtree(folder, ignore_errors=True)
+
+
+async def start(launcher: EngineLauncher) -> None:
+    """It goes on when the loop that started it is over."""
+    async with background(launcher.run):
+        await launcher.wait_ready()
 
 
 def import_image(rig: Rig, name: str = IMAGE) -> None:
     """busybox from its one static binary: no registry is needed."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
-        tar.add(shutil.which("busybox") or "/bin/busybox", "bin/busybox")
-        for applet in (
-            "sh",
-            "sleep",
-            "cat",
-            "ls",
-            "stat",
-            "id",
-            "echo",
-            "env",
-            "true",
-            "false",
-            "dd",
-            "kill",
-            "mount",
-            "test",
-            "hostname",
-            "ip",
-            "seq",
-            "tail",
-            "date",
-            "grep",
-            "touch",
-            "stty",
-            "ulimit",
-            "nc",
-            "wget",
-            "httpd",
-            "head",
-        ):
+        tar.add(os.path.realpath(shutil.which("busybox") or "/bin/busybox"), "bin/busybox")
+        for applet in APPLETS.split():
             link = tarfile.TarInfo(f"bin/{applet}")
             link.type, link.linkname = tarfile.SYMTYPE, "busybox"
             tar.addfile(link)
-        for folder in ("tmp", "etc", "proc", "sys", "dev", "run"):
+        for folder, mode in (("tmp", 0o1777), ("etc", 0o755), ("proc", 0o755), ("sys", 0o755), ("dev", 0o755), ("run", 0o755)):
             entry = tarfile.TarInfo(folder)
-            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            entry.type, entry.mode = tarfile.DIRTYPE, mode
             tar.addfile(entry)
+        users = b"root:x:0:0:root:/:/bin/sh\napp:x:1000:1000:app:/:/bin/sh\n"
         entry = tarfile.TarInfo("etc/passwd")
-        content = b"root:x:0:0:root:/:/bin/sh\napp:x:1000:1000:app:/:/bin/sh\n"
-        entry.size = len(content)
-        tar.addfile(entry, io.BytesIO(content))
+        entry.size = len(users)
+        tar.addfile(entry, io.BytesIO(users))
     command = ["docker", "-H", rig.address, "import", "-c", "ENV PATH=/bin", "-", name]
     subprocess.run(command, input=archive.getvalue(), check=True, capture_output=True, timeout=60)
-
-
-def _remove_containers(rig: Rig) -> None:
-    ids = rig.docker("ps", "-aq").split()
-    if ids:
-        rig.docker("rm", "-f", "-v", *ids)
-
-
-@asynccontextmanager
-async def engine_of(rig: Rig) -> AsyncIterator[DockerEngine]:
-    engine = DockerEngine(rig.address, clock=SystemClock())
-    try:
-        yield engine
-    finally:
-        await engine.close()

@@ -6,8 +6,8 @@ stops reading stops the engine's log and nothing piles up in between.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, aclosing
 
 from cluster.aio.clock import Clock
 from cluster.aio.latest import Latest
@@ -29,6 +29,7 @@ _log = logging.getLogger(__name__)
 PublishLine = Line[LogChunk, Credit]
 Publish = Callable[[str], AbstractAsyncContextManager[PublishLine]]
 """Open a log stream to the manager at this address."""
+Lines = Callable[[Id, LogOrder], AsyncGenerator[LogLine, None]]
 
 
 class SlowReader(ShoalError):
@@ -95,11 +96,11 @@ class LogReader:
         finally:
             self._streams.pop(order.stream, None)
 
-    async def _lines(self, task_id: Id, order: LogOrder) -> AsyncIterator[LogLine]:
+    async def _lines(self, task_id: Id, order: LogOrder) -> AsyncGenerator[LogLine, None]:
         container_id = await self._wait_container(task_id, follow=order.follow)
         if container_id is None:
             return
-        async for line in self._engine.logs(
+        lines = self._engine.logs(
             container_id,
             follow=order.follow,
             tail=order.tail,
@@ -107,8 +108,10 @@ class LogReader:
             until=order.until,
             stdout=order.stdout,
             stderr=order.stderr,
-        ):
-            yield line
+        )
+        async with aclosing(lines):
+            async for line in lines:
+                yield line
 
     async def _wait_container(self, task_id: Id, *, follow: bool) -> str | None:
         """A task that is being prepared has none yet; one that failed before never will."""
@@ -120,7 +123,7 @@ class LogReader:
 class _Stream:
     """One client's reading of logs of tasks on this node."""
 
-    def __init__(self, order: LogOrder, lines: Callable[[Id, LogOrder], AsyncIterator[LogLine]], clock: Clock) -> None:
+    def __init__(self, order: LogOrder, lines: Lines, clock: Clock) -> None:
         self._order = order
         self._lines = lines
         self._clock = clock

@@ -4,7 +4,7 @@
 the twin and the real thing of each.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Protocol
 
 from cluster.api.assignment import AssignedTask
@@ -157,7 +157,7 @@ class Engine(Protocol):
         """Every container, running or not, with all of these labels."""
         ...
 
-    def events(self) -> AsyncIterator[EngineEvent]:
+    def events(self) -> AsyncGenerator[EngineEvent, None]:
         """From now on, without end; raises EngineGone when the connection breaks: subscribe anew.
 
         The first one is `LISTENING`: whoever lists after it misses nothing.
@@ -166,7 +166,7 @@ class Engine(Protocol):
 
     def logs(
         self, container_id: str, *, follow: bool, tail: int, since: int, until: int, stdout: bool, stderr: bool
-    ) -> AsyncIterator[LogLine]:
+    ) -> AsyncGenerator[LogLine, None]:
         """Lines with their times; `tail` -1 is all; since/until in ns, 0 for none. Ends when the container has ended and all is read."""
         ...
 

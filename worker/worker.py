@@ -8,6 +8,7 @@ goes.
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import aclosing
 from random import Random
 
 from msgspec import Struct
@@ -148,14 +149,15 @@ class Worker:
         backoff = Backoff(first=0.2, cap=5.0, rng=self._ports.rng)
         while True:
             try:
-                async for event in self._ports.engine.events():
-                    if event.kind == LISTENING:
-                        await self._look_around()
-                        self._wake_all()
-                        self._say_engine(in_reach=True, why="")
-                        backoff.reset()
-                    else:
-                        self._pass_on(event)
+                async with aclosing(self._ports.engine.events()) as events:
+                    async for event in events:
+                        if event.kind == LISTENING:
+                            await self._look_around()
+                            self._wake_all()
+                            self._say_engine(in_reach=True, why="")
+                            backoff.reset()
+                        else:
+                            self._pass_on(event)
             except EngineError as error:
                 self._say_engine(in_reach=False, why=str(error))
             await self._ports.clock.sleep(backoff.next())

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from aiodocker.networks import DockerNetwork
 from msgspec.structs import replace
@@ -142,7 +142,7 @@ class DockerEngine:
         return [listed(answer) for answer in answers]
 
     # -- streams -------------------------------------------------------------------------------------------------------------------------
-    async def events(self) -> AsyncIterator[EngineEvent]:
+    async def events(self) -> AsyncGenerator[EngineEvent, None]:
         await self._link.negotiate()
         wanted = json.dumps({"type": ["container"], "label": [CLUSTER_LABEL], "event": sorted(KINDS)})
         stream = EventStream()
@@ -156,7 +156,7 @@ class DockerEngine:
 
     async def logs(
         self, container_id: str, *, follow: bool, tail: int, since: int, until: int, stdout: bool, stderr: bool
-    ) -> AsyncIterator[LogLine]:
+    ) -> AsyncGenerator[LogLine, None]:
         docker = await self._link.docker()
         query = log_query(follow=follow, tail=tail, since=since, until=until, stdout=stdout, stderr=stderr)
         with engine_words(self.address):

@@ -4,7 +4,7 @@ It keeps the promises of the port (tests/ports/test_engine_contract.py), runs on
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -130,7 +130,7 @@ class MemoryEngine:
         await self._answer()
         return [c.state for c in self._containers.values() if labels.items() <= c.state.labels.items()]
 
-    async def events(self) -> AsyncIterator[EngineEvent]:
+    async def events(self) -> AsyncGenerator[EngineEvent, None]:
         await self._answer()
         queue: asyncio.Queue[EngineEvent | None] = asyncio.Queue()
         self._subscribers.append(queue)
@@ -144,7 +144,7 @@ class MemoryEngine:
 
     async def logs(
         self, container_id: str, *, follow: bool, tail: int, since: int, until: int, stdout: bool, stderr: bool
-    ) -> AsyncIterator[LogLine]:
+    ) -> AsyncGenerator[LogLine, None]:
         await self._answer()
         container = self._get(container_id)
         wanted = {number for number, asked in ((1, stdout), (2, stderr)) if asked}
