@@ -1,0 +1,136 @@
+"""Where both worlds meet: sockets, networks, and what is shown of our bridges."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from cluster.api.errors import Forbidden
+from node_agent.api.crossings import (
+    EngineEndpoint,
+    NoCrossings,
+    ShownNetwork,
+    is_shadow,
+    shown_container,
+    with_engine_networks,
+    with_our_socket,
+)
+
+OURS = "/run/shoal/shoal.sock"
+
+
+@pytest.mark.parametrize(
+    ("bind", "becomes"),
+    [
+        ("/var/run/docker.sock:/var/run/docker.sock", f"{OURS}:/var/run/docker.sock"),
+        ("/run/docker.sock:/x:ro", f"{OURS}:/x:ro"),
+        ("/var/run//./docker.sock:/x", f"{OURS}:/x"),
+        ("/var/run/docker.sock.bak:/x", "/var/run/docker.sock.bak:/x"),
+        ("docker.sock:/var/run/docker.sock", "docker.sock:/var/run/docker.sock"),
+        ("/var/run:/var/run", "/var/run:/var/run"),
+    ],
+)
+def test_a_bind_of_the_engines_socket_is_one_of_ours(bind: str, becomes: str) -> None:
+    assert with_our_socket({"Binds": ["/a:/b", bind]}, socket_path=OURS) == {"Binds": ["/a:/b", becomes]}
+
+
+def test_so_is_a_mount_of_it() -> None:
+    asked = {
+        "Mounts": [{"Type": "bind", "Source": "/var/run/docker.sock", "Target": "/d"}, {"Type": "volume", "Source": "/run/docker.sock"}],
+        "Init": True,
+    }
+    changed = with_our_socket(asked, socket_path=OURS)
+    assert changed == {
+        "Mounts": [{"Type": "bind", "Source": OURS, "Target": "/d"}, {"Type": "volume", "Source": "/run/docker.sock"}],
+        "Init": True,
+    }
+
+
+def test_other_containers_are_left_alone() -> None:
+    asked = {"Binds": None, "Mounts": None}
+    assert with_our_socket(asked, socket_path=OURS) is asked
+
+
+class OneNetwork:
+    """A node with one network of the cluster, `web`."""
+
+    async def endpoint(self, network: str, settings: Mapping[str, Any]) -> EngineEndpoint | None:
+        if network == "locked":
+            raise Forbidden("network locked is not attachable")
+        if network != "web":
+            return None
+        return EngineEndpoint("shoal-0123456789ab", {**settings, "IPAMConfig": {"IPv4Address": "10.0.1.9"}})
+
+    async def withdraw(self, endpoints: Sequence[EngineEndpoint]) -> None:
+        return
+
+    def engine_name(self, network: str) -> str | None:
+        return "shoal-0123456789ab" if network == "web" else None
+
+    def shown(self, bridge: str) -> ShownNetwork | None:
+        return ShownNetwork("netid", "web") if bridge == "shoal-0123456789ab" else None
+
+
+async def test_a_network_of_the_cluster_goes_by_the_engines_name_and_gets_our_address() -> None:
+    body, made = await with_engine_networks({"Image": "x", "HostConfig": {"NetworkMode": "web", "Init": True}}, OneNetwork())
+    settings = {"IPAMConfig": {"IPv4Address": "10.0.1.9"}}
+    assert body == {
+        "Image": "x",
+        "HostConfig": {"NetworkMode": "shoal-0123456789ab", "Init": True},
+        "NetworkingConfig": {"EndpointsConfig": {"shoal-0123456789ab": settings}},
+    }
+    assert made == [EngineEndpoint("shoal-0123456789ab", settings)]
+
+
+async def test_the_settings_of_an_endpoint_and_other_networks_are_kept() -> None:
+    asked = {
+        "HostConfig": {"NetworkMode": "local"},
+        "NetworkingConfig": {"EndpointsConfig": {"local": {"Aliases": ["a"]}, "web": {"Aliases": ["b"]}}},
+    }
+    body, _ = await with_engine_networks(asked, OneNetwork())
+    assert body["NetworkingConfig"]["EndpointsConfig"] == {
+        "local": {"Aliases": ["a"]},
+        "shoal-0123456789ab": {"Aliases": ["b"], "IPAMConfig": {"IPv4Address": "10.0.1.9"}},
+    }
+    assert body["HostConfig"] == {"NetworkMode": "local"}
+
+
+@pytest.mark.parametrize("mode", ["", "default", "bridge", "host", "none", "container:abc", "local"])
+async def test_networks_of_the_engine_are_left_alone(mode: str) -> None:
+    asked = {"HostConfig": {"NetworkMode": mode}}
+    assert await with_engine_networks(asked, OneNetwork()) == (asked, ())
+    assert await with_engine_networks(asked, NoCrossings()) == (asked, ())
+
+
+async def test_a_refusal_reaches_the_client() -> None:
+    with pytest.raises(Forbidden):
+        await with_engine_networks({"HostConfig": {"NetworkMode": "locked"}}, OneNetwork())
+
+
+def test_a_container_shows_the_clusters_names() -> None:
+    shown = shown_container(
+        {
+            "Id": "c",
+            "HostConfig": {"NetworkMode": "shoal-0123456789ab"},
+            "NetworkSettings": {
+                "Ports": {},
+                "Networks": {"shoal-0123456789ab": {"NetworkID": "engine", "IPAddress": "10.0.1.9"}, "bridge": {"NetworkID": "b"}},
+            },
+        },
+        OneNetwork(),
+    )
+    assert shown == {
+        "Id": "c",
+        "HostConfig": {"NetworkMode": "web"},
+        "NetworkSettings": {
+            "Ports": {},
+            "Networks": {"web": {"NetworkID": "netid", "IPAddress": "10.0.1.9"}, "bridge": {"NetworkID": "b"}},
+        },
+    }
+
+
+def test_a_shadow_is_known_by_label_or_name() -> None:
+    assert is_shadow({"Name": "x", "Labels": {"shoal.network": "n"}})
+    assert is_shadow({"Name": "shoal-0123456789ab", "Labels": None})
+    assert not is_shadow({"Name": "shoal-mine", "Labels": {}})
+    assert not is_shadow({"Name": "shoal", "Labels": {}})

@@ -1,0 +1,34 @@
+"""What version and info say of two worlds."""
+
+from node_agent.api.system import Product, info_view, version_view
+
+PRODUCT = Product(version="1.2.3", commit="abc")
+
+
+def test_version_is_the_engines_with_us_as_a_component() -> None:
+    engine = {
+        "Version": "20.10.24",
+        "ApiVersion": "1.41",
+        "MinAPIVersion": "1.12",
+        "Os": "linux",
+        "Components": [{"Name": "Engine", "Version": "20.10.24"}],
+    }
+    shown = version_view(engine, PRODUCT)
+    assert (shown["Version"], shown["ApiVersion"], shown["MinAPIVersion"], shown["Os"]) == ("20.10.24", "1.51", "1.24", "linux")
+    assert [part["Name"] for part in shown["Components"]] == ["Engine", "Shoal"]
+    assert shown["Components"][1]["Details"] == {"ApiVersion": "1.51", "MinAPIVersion": "1.24", "GitCommit": "abc"}
+    assert shown["Platform"] == {"Name": "Shoal 1.2.3"}
+
+
+def test_version_without_an_engine_says_why() -> None:
+    shown = version_view({"Version": "0.0.0"}, PRODUCT, trouble="cannot connect")
+    assert "cannot connect" in shown["Platform"]["Name"]
+    assert shown["Components"][0]["Details"]["Engine"] == "cannot connect"
+
+
+def test_info_has_our_swarm_and_both_warnings() -> None:
+    engine = {"Name": "n", "Swarm": {"LocalNodeState": "inactive", "Cluster": {}}, "Warnings": ["WARNING: No swap limit support"]}
+    shown = info_view(engine, {"LocalNodeState": "active"}, ["WARNING: ours"])
+    assert shown["Swarm"] == {"LocalNodeState": "active"}
+    assert shown["Warnings"] == ["WARNING: No swap limit support", "WARNING: ours"]
+    assert info_view({}, {}, [])["Warnings"] is None
