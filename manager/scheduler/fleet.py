@@ -5,13 +5,14 @@ of nodes; placing a task moves its node on.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from cluster.api.ids import Id
 from manager.scheduler.filters import Room
 from manager.scheduler.needs import Needs
 from manager.scheduler.roster import Roster, Suitable
 from manager.store.snapshot import Snapshot
+from manager.store.usage import counts, holds
 
 
 class Fleet:
@@ -22,20 +23,29 @@ class Fleet:
         self._now = now
         self._usage = now.indexes.usage
         self._loads = {node_id: usage.tasks for node_id, usage in self._usage.items() if usage.tasks}
-        self._placed: dict[tuple[Id, Id], int] = {}
+        self._of_service: dict[Id, dict[Id, int]] = {}
         self._rooms: dict[Id, Room] = {}
         self._levels: dict[int, list[Id]] | None = None
 
     # -- what is there -------------------------------------------------------------------------------------------------------------
-    def load(self, node_id: Id) -> int:
-        """Tasks on the node."""
-        return self._loads.get(node_id, 0)
+    @property
+    def loads(self) -> Mapping[Id, int]:
+        """Tasks by node; nodes without any are left out."""
+        return self._loads
 
-    def here(self, service_id: Id, node_id: Id) -> int:
-        """Tasks of the service on the node."""
-        usage = self._usage.get(node_id)
-        placed = self._placed.get((service_id, node_id), 0) if self._placed else 0
-        return placed if usage is None else placed + usage.per_service.get(service_id, 0)
+    def of_service(self, service_id: Id) -> dict[Id, int]:
+        """Tasks of the service by node; counted from whichever are fewer, its tasks or the nodes."""
+        known = self._of_service.get(service_id)
+        if known is None:
+            known = self._of_service[service_id] = {}
+            tasks = self._now.tasks_of(service_id)
+            if len(tasks) > len(self._usage):
+                known.update((node_id, n) for node_id, usage in self._usage.items() if (n := usage.per_service.get(service_id)))
+            else:
+                for task in tasks.values():
+                    if holds(task) and counts(task):
+                        known[task.node_id] = known.get(task.node_id, 0) + 1
+        return known
 
     def room(self, node_id: Id) -> Room:
         room = self._rooms.get(node_id)
@@ -45,8 +55,8 @@ class Fleet:
 
     # -- placing -------------------------------------------------------------------------------------------------------------------
     def place(self, service_id: Id, node_id: Id, needs: Needs) -> None:
-        key = (service_id, node_id)
-        self._placed[key] = self._placed.get(key, 0) + 1
+        of_service = self.of_service(service_id)
+        of_service[node_id] = of_service.get(node_id, 0) + 1
         if needs.counted:
             self.room(node_id).take(needs)
         load = self._loads.get(node_id, 0)
@@ -63,7 +73,7 @@ class Fleet:
         """Suitable nodes from the emptiest on, those of equal load by id. The node that was yielded last may be placed on."""
         everyone = self.roster.everyone
         if suitable is not everyone and len(suitable.ids) * 4 < len(everyone.ids):
-            yield from sorted(suitable.ids, key=lambda node_id: (self.load(node_id), node_id))
+            yield from sorted(suitable.ids, key=lambda node_id: (self._loads.get(node_id, 0), node_id))
             return
         levels = self._by_load()
         for load in _upwards(levels):

@@ -115,7 +115,7 @@ class _Round:
             return Filter.READY
         refused = refuses(needs.standing, node)
         if refused is None and needs.counted:
-            refused = self._fleet.room(node.id).refuses(needs, self._fleet.here(task.service_id, node.id))
+            refused = self._fleet.room(node.id).refuses(needs, self._fleet.of_service(task.service_id).get(node.id, 0))
         return refused
 
     def _leave(self, task: Task, refusal: str) -> None:

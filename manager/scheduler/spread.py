@@ -17,56 +17,53 @@ FAILURES = 5
 """As many failures of a service on a node within five minutes put the node last for it."""
 
 
+Rank = tuple[bool, int, int, Id]
+"""Shunned, tasks of the service, tasks, id: the least is taken."""
+
+
 class Group:
     """The tasks of one template that a round places together."""
 
     def __init__(self, service_id: Id, needs: Needs, fleet: Fleet, faults: Mapping[Id, int]) -> None:
-        self.service_id = service_id
         self.needs = needs
         self.fleet = fleet
-        self.refusals: Counter[Filter] = Counter()
-        self._faults = faults
-        suitable = fleet.roster.suitable(needs.standing)
-        self._suitable = suitable
+        self.here = fleet.of_service(service_id)
+        """Tasks of the service by node."""
+        self.shunned = frozenset(node_id for node_id, count in faults.items() if count >= FAILURES)
+        self._service_id = service_id
+        self._refusals: Counter[Filter] = Counter()
+        self._suitable = fleet.roster.suitable(needs.standing)
         self._source: Leaf | Branch
         if needs.preferences:
-            self._source = branch(self, suitable.ids, needs.preferences)
+            self._source = branch(self, self._suitable.ids, needs.preferences)
         else:
-            self._source = Leaf(self, fleet.ascending(suitable))
+            self._source = Leaf(self, fleet.ascending(self._suitable))
 
     def take(self) -> Id | None:
         """The node for the next task, already counted there; None when no node will do."""
         node_id = self._source.take()
         if node_id is not None:
-            self.fleet.place(self.service_id, node_id, self.needs)
+            self.fleet.place(self._service_id, node_id, self.needs)
             self._source.placed(node_id)
         return node_id
 
     @property
     def refused(self) -> Counter[Filter]:
         """Why no node would do: what the nodes themselves lack, and what is short there now."""
-        return self._suitable.refusals + self.refusals
+        return self._suitable.refusals + self._refusals
 
-    # -- read by the leaves ----------------------------------------------------------------------------------------------------------
     def fits(self, node_id: Id) -> bool:
-        """A node that is too full for one is too full for the rest, too: it is asked once."""
-        self.fleet.visits += 1
+        """A node that is too full for one is too full for the rest, too: it is not asked again."""
         if not self.needs.counted:
             return True
-        refused = self.fleet.room(node_id).refuses(self.needs, self.here(node_id))
+        refused = self.fleet.room(node_id).refuses(self.needs, self.here.get(node_id, 0))
         if refused is None:
             return True
-        self.refusals[refused] += 1
+        self._refusals[refused] += 1
         return False
 
-    def here(self, node_id: Id) -> int:
-        return self.fleet.here(self.service_id, node_id)
-
-    def shunned(self, node_id: Id) -> bool:
-        return self._faults.get(node_id, 0) >= FAILURES
-
-    def rank(self, node_id: Id) -> tuple[bool, int, int, Id]:
-        return (self.shunned(node_id), self.here(node_id), self.fleet.load(node_id), node_id)
+    def rank(self, node_id: Id) -> Rank:
+        return (node_id in self.shunned, self.here.get(node_id, 0), self.fleet.loads.get(node_id, 0), node_id)
 
 
 class Leaf:
@@ -77,28 +74,40 @@ class Leaf:
     def __init__(self, group: Group, fresh: Iterator[Id]) -> None:
         self._group = group
         self._fresh = fresh
-        self._heap: list[tuple[bool, int, int, Id]] = []
+        self._heap: list[Rank] = []
         self._ordered = False
         self._placed: set[Id] = set()
-        """Nodes met again on the way up, because this group's own task moved them there."""
+        """Nodes that may be met again on the way up, because this group's own task moved them there."""
 
     def take(self) -> Id | None:
-        group = self._group
-        for node_id in self._fresh:
-            if node_id in self._placed or not group.fits(node_id):
-                continue
-            rank = group.rank(node_id)
-            if not rank[0] and not rank[1]:
-                return node_id
-            self._heap.append(rank)
         if not self._ordered:
+            node_id = self._take_fresh()
+            if node_id is not None:
+                return node_id
             heapify(self._heap)
             self._ordered = True
         while self._heap:
             node_id = heappop(self._heap)[3]
-            if group.fits(node_id):
+            if self._group.fits(node_id):
                 return node_id
         return None
+
+    def _take_fresh(self) -> Id | None:
+        """The next node without a task of the service; those with one are put by until there are no others."""
+        group, placed, heap = self._group, self._placed, self._heap
+        here, shunned, loads, counted = group.here, group.shunned, group.fleet.loads, group.needs.counted
+        found = None
+        visits = 0
+        for node_id in self._fresh:
+            visits += 1
+            if node_id in placed or (counted and not group.fits(node_id)):
+                continue
+            if node_id not in here and node_id not in shunned:
+                found = node_id
+                break
+            heap.append((node_id in shunned, here.get(node_id, 0), loads.get(node_id, 0), node_id))
+        group.fleet.visits += visits
+        return found
 
     def placed(self, node_id: Id) -> None:
         rank = self._group.rank(node_id)
@@ -144,5 +153,8 @@ def branch(group: Group, node_ids: Iterable[Id], preferences: Sequence[str]) -> 
         value = attribute(preferences[0], group.fleet.roster.nodes[node_id]) or ""
         parts.setdefault(value, []).append(node_id)
     return Branch(
-        [(sum(map(group.here, members)), value, branch(group, members, preferences[1:])) for value, members in sorted(parts.items())]
+        [
+            (sum(group.here.get(one, 0) for one in members), value, branch(group, members, preferences[1:]))
+            for value, members in sorted(parts.items())
+        ]
     )
