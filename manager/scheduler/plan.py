@@ -54,9 +54,10 @@ def plan(
     faults: Faults = NO_FAULTS,
     wall: int = 0,
     limit: int = CHANGES_A_ROUND,
+    visits: int = VISITS_A_ROUND,
 ) -> Placed:
     """Place these tasks (all that wait, when none are named), or say why they cannot be."""
-    placement = _Round(Fleet(now, Roster.of(now, roster)), faults=faults, wall=wall, limit=limit)
+    placement = _Round(Fleet(now, Roster.of(now, roster)), faults=faults, wall=wall, limit=limit, visits=visits)
     groups: dict[TemplateKey, list[Task]] = {}
     for task_id in sorted(now.tasks_by_state(TaskState.PENDING)) if tasks is None else tasks:
         task = now.tasks.get(task_id)
@@ -68,7 +69,7 @@ def plan(
 
 
 class _Round:
-    def __init__(self, fleet: Fleet, *, faults: Faults, wall: int, limit: int) -> None:
+    def __init__(self, fleet: Fleet, *, faults: Faults, wall: int, limit: int, visits: int) -> None:
         self.changes: list[Change] = []
         self.unplaced: list[Id] = []
         self.again: list[Id] = []
@@ -76,6 +77,7 @@ class _Round:
         self._faults = faults
         self._wall = wall
         self._limit = limit
+        self._visits = visits
         self._assigned = TaskStatus(state=TaskState.ASSIGNED, timestamp=wall, message=ASSIGNED)
         self._confirmed = TaskStatus(state=TaskState.ASSIGNED, timestamp=wall, message=CONFIRMED)
 
@@ -85,7 +87,7 @@ class _Round:
         group: Group | None = None
         refusal = ""
         for task in members:
-            if len(self.changes) >= self._limit or self._fleet.visits >= VISITS_A_ROUND:
+            if len(self.changes) >= self._limit or self._fleet.visits >= self._visits:
                 self.again.append(task.id)
             elif task.node_id:
                 self._confirm(task, needs)
