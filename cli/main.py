@@ -36,7 +36,7 @@ FLAGS = (
 )
 
 NOUNS = {
-    "swarm": Entry("cli.commands.swarm", "noun", "Start, join and manage the swarm"),
+    "swarm": Entry("cli.commands.swarm", "noun", "Manage the swarm"),
     "node": Entry("cli.commands.node", "noun", "Manage the swarm's nodes"),
     "service": Entry("cli.commands.service", "noun", "Manage services"),
     "stack": Entry("cli.commands.stack", "noun", "Deploy and manage stacks"),
