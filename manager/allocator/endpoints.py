@@ -6,7 +6,7 @@ Given anew when the spec asks for something else; what stays asked for stays giv
 from cluster.api.objects import Endpoint, Service, VirtualIP
 from cluster.api.specs import EndpointSpec
 from manager.allocator.desk import Desk, attached
-from manager.allocator.ports import NoPort
+from manager.allocator.ports import NoPort, ingress
 
 DNSRR = "dnsrr"
 
@@ -16,9 +16,9 @@ class Lacking(Exception):
 
 
 def wants_nothing(service: Service) -> bool:
-    """Neither networks nor ports, now or before: such a service needs no endpoint."""
+    """Neither networks nor ingress ports, now or before: such a service needs no endpoint."""
     spec = service.spec
-    ports = () if spec.endpoint_spec is None else spec.endpoint_spec.ports
+    ports = ingress(() if spec.endpoint_spec is None else spec.endpoint_spec.ports)
     return service.endpoint is None and not ports and not attached(spec.task_template, spec.networks)
 
 

@@ -27,18 +27,18 @@ class PortDesk:
         self._given: dict[PortKey, Id] = {}
 
     def ports_for(self, service: Service, asked: Iterable[PortConfig]) -> tuple[PortConfig, ...]:
-        """The ports with their numbers; what the service has already stays. Raises NoPort, and then has given none."""
-        asked = tuple(asked)
+        """The ingress ports with their numbers; what the service has already stays. Raises NoPort, and then has given none.
+
+        Ports in host mode are the tasks' own: the scheduler sees that they are free, the engine opens them.
+        """
         before = dict(self._given)
         try:
-            return tuple(self._resolve(service, port) for port in asked)
+            return tuple(self._resolve(service, port) for port in ingress(asked))
         except NoPort:
             self._given = before
             raise
 
     def _resolve(self, service: Service, port: PortConfig) -> PortConfig:
-        if (port.publish_mode or INGRESS) != INGRESS:
-            return port
         protocol = port.protocol or "tcp"
         if port.published_port:
             number = port.published_port
@@ -76,6 +76,10 @@ class PortDesk:
     def _called(self, service_id: Id) -> str:
         service = self._now.services.get(service_id)
         return f"service '{service_id if service is None else service.spec.name}' ({service_id})"
+
+
+def ingress(ports: Iterable[PortConfig]) -> list[PortConfig]:
+    return [port for port in ports if (port.publish_mode or INGRESS) == INGRESS]
 
 
 def _was_given(service: Service, key: PortKey) -> bool:

@@ -184,8 +184,11 @@ def test_what_stays_asked_for_stays_given() -> None:
 
 def test_host_ports_are_left_to_the_tasks() -> None:
     port = published(80, 8080, mode="host")
-    now = equipped(after(cluster(), service("s1", ports=(port,)), service("s2", ports=(port,))))
-    assert [service.endpoint.ports for service in now.services.values() if service.endpoint] == [(port,), (port,)]
+    now = equipped(after(cluster(), service("s1", ports=(port,)), service("s2", ports=(port, published(81)))))
+    assert now.services["s1"].endpoint is None
+    endpoint = now.services["s2"].endpoint
+    assert endpoint is not None
+    assert [one.published_port for one in endpoint.ports] == [30000]
 
 
 def test_a_service_without_networks_and_ports_needs_nothing() -> None:
