@@ -9,12 +9,13 @@ from typing import Protocol
 
 from cluster.api.assignment import AssignedTask
 from cluster.api.endpoint import OverlayNetwork
+from cluster.api.errors import ShoalError
 from cluster.api.ids import Id
 from cluster.api.specs import ContainerSpec, LogDriver, PortConfig, Resources
 from cluster.api.values import Value
 
 
-class EngineError(Exception):
+class EngineError(ShoalError):
     """The engine refused or failed; the text is the engine's own words."""
 
 

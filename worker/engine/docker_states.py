@@ -73,7 +73,7 @@ def engine_info(info: Answer, version: Answer) -> EngineInfo:
         labels=dict(str(label).partition("=")[::2] for label in info.get("Labels") or ()),
         plugins=tuple({"Type": kind, "Name": str(name)} for field, kind in kinds for name in sorted(plugins.get(field) or ())),
         in_swarm_mode="Shoal" not in components and swarm not in ("inactive", ""),
-        id=str(info.get("ID") or ""),
+        id=f"{info.get('ID') or ''} {info.get('DockerRootDir') or ''}",  # dockerds of one host share the ID, never the folder
     )
 
 
