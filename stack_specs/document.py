@@ -98,7 +98,7 @@ def parse(name: str, source: bytes) -> Document:
         root = _Composer(source).compose()
         content = _Decoder().decode(root, ()) if root else None
     except YAMLError as error:
-        raise _syntax_error(name, error) from error
+        raise _syntax_error(name, source, error) from error
     except _Misplaced as misplaced:
         fault = misplaced.fault
         raise StackError(file=name, line=misplaced.line, path=fault.path, problem=fault.problem, remedy=fault.remedy) from misplaced
@@ -107,10 +107,14 @@ def parse(name: str, source: bytes) -> Document:
     return Document(name=name, root=root, content=content)
 
 
-def _syntax_error(name: str, error: YAMLError) -> StackError:
-    mark = getattr(error, "problem_mark", None)
-    said = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error).splitlines()[0]
-    line = mark.line + 1 if mark is not None else None
+def _syntax_error(name: str, source: bytes, error: YAMLError) -> StackError:
+    problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
+    context, began = getattr(error, "context", None), getattr(error, "context_mark", None)
+    said = problem or getattr(error, "reason", None) or str(error).splitlines()[0]
+    if context and began is not None:
+        said += f" {context} that began on line {began.line + 1}"
+    # libyaml puts what is missing at the end of the file on the line after it
+    line = min(mark.line + 1, len(source.splitlines())) if mark is not None else None
     return StackError(file=name, line=line, path=(), problem=f"this is not YAML: {said}", remedy="correct the file's syntax")
 
 

@@ -10,6 +10,9 @@ from stack_specs.services import Surroundings
 from stack_specs.values import Value
 
 
+_CLUSTER_KEYS = ("group", "access_mode", "accessibility_requirements", "capacity_range", "secrets", "availability")
+
+
 class _Named(NamedTuple):
     """The name of an object and whether it is external, after the older `external: {name: ...}` was seen to."""
 
@@ -101,7 +104,7 @@ def _cluster_spec(fields: Fields | None) -> dict[str, Value] | None:
     """A cluster volume's own part, with sizes in bytes. It is shown and not deployed, as in docker."""
     if fields is None:
         return None
-    spec = {key: fields.raw(key) for key in fields}
+    spec = {key: fields.raw(key) for key in fields if key in _CLUSTER_KEYS}
     sizes = fields.child("capacity_range")
     if sizes is not None:
         spec["capacity_range"] = {key: str(int(sizes.size(key))) for key in ("required_bytes", "limit_bytes") if sizes.size(key)}
