@@ -94,7 +94,15 @@ def dockerd(name: str, *, options: Sequence[str] = ()) -> Iterator[Rig]:
             rig.remove_containers()
         finally:
             asyncio.run(launcher.stop())
+            unmount_below(folder)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def unmount_below(folder: Path) -> None:
+    """A dockerd killed with -9 leaves its data folder bound onto itself."""
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    for mount in reversed([mount for mount in mounts if mount.startswith(f"{folder}/")]):
+        subprocess.run(["umount", mount], check=False, capture_output=True)
 
 
 async def start(launcher: EngineLauncher) -> None:
