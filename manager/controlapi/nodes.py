@@ -1,13 +1,15 @@
 """Nodes: role, availability, labels; forgetting one. Pure."""
 
+from collections.abc import Iterator
+
 from msgspec.structs import replace
 
-from cluster.api.changes import Expect, Put, Remember, Remove
+from cluster.api.changes import Expect, Put, Remember, Remove, TaskChange
 from cluster.api.commands import RemoveNode, UpdateNode
 from cluster.api.errors import FailedPrecondition, NotFound, OutOfSequence
 from cluster.api.ids import Id
 from cluster.api.objects import Node
-from cluster.api.states import Kind, NodeState, Role
+from cluster.api.states import Kind, NodeState, Role, TaskState
 from manager.controlapi.admission import Admission
 from manager.controlapi.validate_names import check_labels
 from manager.store.snapshot import Snapshot
@@ -37,10 +39,20 @@ def remove(now: Snapshot, command: RemoveNode) -> Admission:
     return Admission(
         id=present.id,
         changes=(
+            *_orphaned(now, present.id),
             Remove(kind=Kind.NODE, id=present.id, base=present.version),
             Remember(request_id=present.id, object_id=present.id),
         ),
     )
+
+
+def _orphaned(now: Snapshot, node_id: Id) -> Iterator[TaskChange]:
+    """Nobody will ever say what became of the tasks of a node that is forgotten."""
+    for task in now.tasks_on(node_id).values():
+        if not task.state.ended:
+            message = "Task belonged to a node that has been removed"
+            status = replace(task.status, state=TaskState.ORPHANED, timestamp=0, message=message)
+            yield TaskChange(id=task.id, status=status)
 
 
 def _present(now: Snapshot, node_id: Id) -> Node:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from cluster.api.changes import ChangeSet, Expect, ExpectPorts, Put, Remember, Remove, TaskChange
 from cluster.api.ids import Id
-from cluster.api.objects import Cluster, Config, JobStatus, Network, Node, Object, Secret, Service, Task, Template, UpdateStatus
+from cluster.api.objects import Cluster, Config, JobStatus, Network, Node, Object, Secret, Service, Task, TaskStatus, Template, UpdateStatus
 from cluster.api.specs import ServiceSpec
 from cluster.api.states import Kind
 from manager.store.indexes import IndexDraft, TemplateKey, ports_of
@@ -95,7 +95,7 @@ class Draft:
         if task is None:
             raise Refused(f"task {change.id} does not exist")
         desired = task.desired_state if change.desired_state is UNSET else change.desired_state
-        status = task.status if change.status is UNSET else change.status
+        status = task.status if change.status is UNSET else self._timed(change.status)
         node_id = task.node_id if change.node_id is UNSET else change.node_id
         if desired < task.desired_state:
             raise Refused(f"task {task.id} shall be {task.desired_state.wire} and cannot be wanted {desired.wire} again")
@@ -115,6 +115,10 @@ class Draft:
         self._tasks.set(task.id, stepped)
         self._indexes.task_stepped(task, stepped, self._template_of(task))
         self._touch(Kind.TASK, task.id)
+
+    def _timed(self, status: TaskStatus) -> TaskStatus:
+        """A status that the leader's own plans came to has the time of its entry."""
+        return status if status.timestamp else replace(status, timestamp=self._at)
 
     def _put_task(self, before: Task | None, put: Task) -> None:
         template = self._templates.get((put.service_id, put.template_version))

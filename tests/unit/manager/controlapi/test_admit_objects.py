@@ -44,7 +44,7 @@ from cluster.api.specs import (
     ServiceSpec,
     TaskSpec,
 )
-from cluster.api.states import Availability, Kind, NodeState, Role
+from cluster.api.states import Availability, Kind, NodeState, Role, TaskState
 from manager.controlapi.admission import Admission
 from manager.controlapi.admit import admit
 from manager.store.apply import apply
@@ -111,6 +111,14 @@ def test_only_a_node_that_is_gone_can_be_forgotten() -> None:
     now = done(done(now, RemoveNode(id="n1", force=True)), RemoveNode(id="n2"))
     assert list(now.nodes) == ["m1"]
     assert admit(now, RemoveNode(id="n2")) == Admission(id="n2")
+
+
+def test_the_tasks_of_a_forgotten_node_are_orphans() -> None:
+    now = put(worker("n1", NodeState.DOWN), Put(object=Service(id="s", spec=ServiceSpec(name="web"))))
+    now = put(Put(object=Task(id="t", service_id="s", template_version=1, node_id="n1")), now=now)
+    now = done(now, RemoveNode(id="n1"))
+    assert now.tasks["t"].state is TaskState.ORPHANED
+    assert now.tasks["t"].status.timestamp == 1
 
 
 # -- networks --------------------------------------------------------------------------------------------------------------------------

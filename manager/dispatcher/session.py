@@ -1,0 +1,177 @@
+"""One node's session, the leader's side: what the node has been told, what it should hear next. No I/O but waking its sender.
+
+Nothing is queued for a slow node: messages are worked out when it is ready to take them, from the latest snapshot. So a node that does
+not read costs the memory of what it missed, by id, and hears once of what changed ten times.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from cluster.aio.latest import Latest
+from cluster.api.assignment import (
+    Assignments,
+    Described,
+    EndpointsSettled,
+    Hello,
+    LogOrder,
+    ManagerAddr,
+    ManagersChanged,
+    StatusesTaken,
+    ToNode,
+)
+from cluster.api.endpoint import EndpointUpdate
+from cluster.api.errors import ShoalError, Unavailable
+from cluster.api.ids import Id
+from cluster.api.states import Role
+from manager.dispatcher import assign, endpoints
+from manager.dispatcher.assign import Share
+from manager.dispatcher.chunks import assignment_parts, endpoint_parts
+from manager.dispatcher.endpoints import Plane, Views
+
+MOST_ORDERS = 1000
+"""Log orders that wait for one node."""
+
+
+class Surroundings(Struct, frozen=True, kw_only=True, gc=False):
+    """What all sessions see alike."""
+
+    views: Views
+    managers: tuple[ManagerAddr, ...]
+    settled: int
+    """The endpoint version that every ready node has."""
+
+
+class NodeSession:
+    def __init__(self, session_id: Id, node_id: Id, hello: Hello) -> None:
+        self.id = session_id
+        self.node_id = node_id
+        self.hello = hello
+        self.stirred = Latest(0)
+        """Changes whenever there may be something to send."""
+        self.error: ShoalError | None = None
+        self.is_over = False
+        self._share: Share | None = None
+        self._plane: Plane | None = None
+        self._tasks: set[Id] = set()
+        self._services: set[Id] = set()
+        self._is_stale = True
+        """There is something that this node has not been told."""
+        self._stale_since = 0
+        self._unacknowledged: deque[int] = deque()
+        self._taken = 0
+        self._taken_said = 0
+        self._stops: set[int] = set()
+        """Endpoint versions that tasks here wait for before they stop."""
+        self._orders: deque[LogOrder] = deque()
+        self._managers: tuple[ManagerAddr, ...] = ()
+        self._role: Role | None = None
+
+    # -- what happened -----------------------------------------------------------------------------------------------------------------
+    def stir(self) -> None:
+        self.stirred.set(self.stirred.value + 1)
+
+    def fail(self, error: ShoalError) -> None:
+        """The session ends with this error."""
+        self.error = self.error or error
+        self.stir()
+
+    def finish(self) -> None:
+        """The node ended it."""
+        self.is_over = True
+        self.stir()
+
+    def greeted(self, managers: tuple[ManagerAddr, ...], role: Role) -> None:
+        """The Welcome said so."""
+        self._managers, self._role = managers, role
+
+    def described(self, message: Described) -> None:
+        self.hello = replace(self.hello, description=message.description)
+
+    def begin_anew(self, version: int) -> None:
+        """It is not known what changed: tell everything again."""
+        self._share = self._plane = None
+        self._stale(version)
+
+    def touch(self, *, tasks: Iterable[Id], services: Iterable[Id], before: int) -> None:
+        """These may have changed since version `before`."""
+        self._tasks.update(tasks)
+        self._services.update(services)
+        self._stale(before)
+
+    def _stale(self, before: int) -> None:
+        if not self._is_stale:
+            self._is_stale, self._stale_since = True, before
+        self.stir()
+
+    def meets(self, service_id: Id, views: Views) -> bool:
+        """The node was told of the service, or should be."""
+        if self._plane is None:
+            return False
+        return service_id in self._plane.services or views.concerns(service_id, self._plane.networks)
+
+    def taken(self, sequence: int) -> None:
+        """The statuses up to this message are committed."""
+        self._taken = max(self._taken, sequence)
+        self.stir()
+
+    def acknowledged(self, version: int) -> None:
+        """The node's kernel holds the endpoints of this version."""
+        while self._unacknowledged and self._unacknowledged[0] <= version:
+            self._unacknowledged.popleft()
+
+    def order(self, order: LogOrder) -> None:
+        if len(self._orders) >= MOST_ORDERS:
+            raise Unavailable(f"node {self.node_id} has {MOST_ORDERS} log orders waiting and takes no more")
+        self._orders.append(order)
+        self.stir()
+
+    def holds_through(self, version: int) -> int:
+        """Up to which version the node's kernel surely holds the endpoints, when the store is at `version`."""
+        if self._is_stale:
+            version = min(version, self._stale_since)
+        return min(version, self._unacknowledged[0] - 1) if self._unacknowledged else version
+
+    # -- what to send ------------------------------------------------------------------------------------------------------------------
+    def messages(self, around: Surroundings, role: Role) -> list[ToNode]:
+        """Everything that the node should hear now; it counts as told."""
+        messages: list[ToNode] = []
+        if self._taken > self._taken_said:
+            self._taken_said = self._taken
+            messages.append(StatusesTaken(sequence=self._taken))
+        if self._is_stale:
+            messages += self._news(around.views)
+        if self._stops and min(self._stops) <= around.settled:
+            self._stops = {version for version in self._stops if version > around.settled}
+            messages.append(EndpointsSettled(version=around.settled))
+        if (around.managers, role) != (self._managers, self._role):
+            self._managers, self._role = around.managers, role
+            messages.append(ManagersChanged(managers=around.managers, role=role))
+        messages += self._orders
+        self._orders.clear()
+        return messages
+
+    def _news(self, views: Views) -> list[ToNode]:
+        """Assignments first: a task brings its networks along, and a task told to stop is out of the endpoints that follow."""
+        version, messages = views.now.version, list[ToNode]()
+        tasks, services = self._tasks, self._services
+        self._tasks, self._services, self._is_stale = set(), set(), False
+        assignments: Assignments | None
+        update: EndpointUpdate | None
+        if self._share is None:
+            self._share, assignments = assign.complete(views.now, self.node_id, version=version)
+        else:
+            self._share, assignments = assign.step(views.now, self.node_id, self._share, tasks, version=version)
+        if assignments is not None:
+            self._stops |= {task.endpoint_version for task in assignments.tasks if task.endpoint_version}
+            messages += assignment_parts(assignments)
+        if self._plane is None:
+            self._plane, update = endpoints.complete(views, self.node_id)
+        else:
+            self._plane, update = endpoints.step(views, self.node_id, self._plane, services, moved=True)
+        if update is not None:
+            self._unacknowledged.append(update.version)
+            messages += endpoint_parts(update)
+        return messages
