@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
@@ -105,7 +106,7 @@ class Rig:
         self.tasks: dict[str, Task] = {}
         self.version = 0
         self._count = 1
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | asyncio.BaseTransport] = []
 
     async def tell(self) -> None:
         """Everything, to every node; each must acknowledge it."""
@@ -229,10 +230,29 @@ class Rig:
 
         self._servers.append(await asyncio.start_server(answer, sock=listening))
 
+    async def echo(self, task: Task, port: int) -> None:
+        """The task answers every datagram with its id."""
+        with task.inside():
+            listening = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        listening.bind(("0.0.0.0", port))
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: _Echo(task.id), sock=listening)
+        self._servers.append(transport)
+
     async def close(self) -> None:
         for server in self._servers:
             server.close()
         await asyncio.sleep(0)
+
+
+class _Echo(asyncio.DatagramProtocol):
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.DatagramTransport", transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self._transport.sendto(self._name.encode(), addr)
 
 
 async def connect(inside: Callable[[], AbstractContextManager[None]], address: str, port: int = PORT, seconds: float = 5) -> socket.socket:

@@ -139,7 +139,8 @@ def _node_table(known: Known, tunnels: Iterable[Tunnel], others: Mapping[int, st
     subnets = [network.subnet for network in _used(known)]
     chains = ingress_chains(ports, mark_base=view.mark_base, numbers=others)
     chains |= firewall_chains(vxlan_port=view.vxlan_port, vnis=[tunnel.vni for tunnel in tunnels])
-    lookups = ingress_lookups(ports, mark_base=view.mark_base, numbers=others, subnets=subnets)
+    nodes = next((tunnel.entries for tunnel in tunnels if tunnel.device == LINK_DEVICE), {})
+    lookups = ingress_lookups(ports, mark_base=view.mark_base, numbers=others, nodes=nodes, subnets=subnets)
     lookups |= firewall_lookups(
         nodes=[peer.addr for peer in view.peers.values()], bridges=[tunnel.bridge for tunnel in tunnels if tunnel.bridge]
     )

@@ -68,7 +68,11 @@ def ingress_chains(ports: list[Published], *, mark_base: int, numbers: Mapping[i
         # A reply to 127.0.0.1 would not leave its node, and one to a task on the same network would not pass here.
         "c_post": Chain(
             hook="type nat hook postrouting priority 90",
-            rules=(f"ct mark & {ours:#x} != 0 ct original ip saddr @inside masquerade",),
+            rules=(
+                f"ct mark & {ours:#x} != 0 ct original ip saddr @inside masquerade",
+                # A node that asks another one for a task of its own would see its own address come in from outside.
+                f'oifname "{LINK_DEVICE}" ip saddr . ip daddr @returning masquerade',
+            ),
         ),
         # The packet around ours inherits the mark and would be routed into the link itself.
         "c_clear": Chain(
@@ -87,8 +91,10 @@ def ingress_chains(ports: list[Published], *, mark_base: int, numbers: Mapping[i
     return chains
 
 
-def ingress_lookups(ports: list[Published], *, mark_base: int, numbers: Mapping[int, str], subnets: list[str]) -> dict[str, Lookup]:
-    """`subnets`: where tasks of this node are."""
+def ingress_lookups(
+    ports: list[Published], *, mark_base: int, numbers: Mapping[int, str], nodes: Mapping[str, str], subnets: list[str]
+) -> dict[str, Lookup]:
+    """`nodes`: link address -> data path address of the others; `subnets`: where tasks of this node are."""
     ours = ours_bit(mark_base)
     anywhere = [port for port in ports if not port.host_ip]
     chosen = [port for port in ports if port.host_ip]
@@ -99,6 +105,7 @@ def ingress_lookups(ports: list[Published], *, mark_base: int, numbers: Mapping[
             type="ether_addr : mark", is_map=True, elements={mac: f"{number_mark(mark_base, n) | ours:#x}" for mac, n in macs.items()}
         ),
         "inside": Lookup(type="ipv4_addr; flags interval", elements=dict.fromkeys(["127.0.0.0/8", *subnets], "")),
+        "returning": Lookup(type="ipv4_addr . ipv4_addr", elements={f"{addr} . {link}": "" for link, addr in nodes.items()}),
         "published": Lookup(
             type=f"{by_port} : {verdict}",
             is_map=True,

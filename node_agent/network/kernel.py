@@ -16,7 +16,7 @@ from node_agent.network.naming import ANCHOR, GATEWAY_BRIDGE, LINK_DEVICE, TABLE
 from node_agent.network.netlink import Netlink
 from node_agent.network.netns import enter_command, inside
 from node_agent.network.nft import NETFILTER, NftError
-from node_agent.network.overlay import Devices, ReturnPaths, allow_forwarding, local_mtu, open_gateway_bridge
+from node_agent.network.overlay import Devices, ReturnPaths, allow_forwarding, local_mtu, open_gateway_bridge, set_task_ports
 from node_agent.network.routes import Route
 from node_agent.network.rtnetlink import links, routes
 from node_agent.network.rulesets import HeldTable, Sandboxes
@@ -46,6 +46,7 @@ class Kernel:
         self._node = HeldTable(None if namespace is None else str(namespace))
         self._sandboxes = Sandboxes()
         self._tunnels: frozenset[str] = frozenset()
+        self._where: Mapping[Id, tuple[int, int]] = {}
         self._published: Mapping[tuple[str, int], tuple[str, ...]] = {}
 
     def close(self) -> None:
@@ -58,7 +59,8 @@ class Kernel:
         if wanted.node_table is None:
             return Outcome(node="the cluster's nodes are not known yet")
         new_bridges = wanted.tunnels.keys() != self._tunnels
-        self._tunnels = frozenset(wanted.tunnels)
+        new_tasks = bool(where.items() - self._where.items())
+        self._tunnels, self._where = frozenset(wanted.tunnels), where
         with inside(self._namespace):
             problems = self._devices.hold(wanted.tunnels, recheck=recheck)
             if problem := self._paths.hold(wanted.return_paths, mark_base=wanted.mark_base, recheck=recheck):
@@ -67,6 +69,8 @@ class Kernel:
                 allow_forwarding()
                 open_gateway_bridge(GATEWAY_BRIDGE)
                 self._accept_in_docker(wanted.mark_base)
+            if recheck or new_tasks:
+                set_task_ports(self._routing)
         # Backends first: a port that is open leads somewhere.
         sandboxes = self._sandboxes.hold(wanted.sandboxes, where, recheck=recheck)
         return Outcome(tunnels=problems, sandboxes=sandboxes, node=self._hold_node(wanted, recheck=recheck))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from node_agent.network.desired import Tunnel
 from node_agent.network.marks import ROUTING_PRIORITY, number_mark, number_mask, routing_number, routing_table
-from node_agent.network.naming import LINK_DEVICE, VXLAN_PREFIX, mac_of
+from node_agent.network.naming import BRIDGE_PREFIX, GATEWAY_BRIDGE, LINK_DEVICE, VXLAN_PREFIX, mac_of
 from node_agent.network.netlink import Netlink, NetlinkError, Request
 from node_agent.network.rtnetlink import (
     Link,
@@ -28,12 +28,14 @@ from node_agent.network.rtnetlink import (
     links,
     neighbours,
     rules,
+    set_bridge_port,
     set_forwarding,
     set_link,
     set_neighbour,
 )
 
 _INTERFACES = Path("/proc/sys/net/ipv4/conf")
+_BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
 
 class Devices:
@@ -174,6 +176,21 @@ def open_gateway_bridge(name: str) -> None:
     """The same for the local gateway bridge, which has no tunnel; fine when it is not there."""
     if (_INTERFACES / name).exists():
         _open_to_local_replies(name)
+
+
+def set_task_ports(kernel: Netlink) -> None:
+    """The containers' own ports of our bridges. With bridge-nf-call-iptables on, a translated frame stays on its bridge: a task that
+    calls its own published port needs it back where it came from. With it off, no filter sees what passes on the gateway bridge, so
+    the ports keep its tasks apart.
+    """
+    there = links(kernel)
+    bridges = {link.index: name for name, link in there.items() if name.startswith(BRIDGE_PREFIX) or name == GATEWAY_BRIDGE}
+    filtered = _BRIDGE_FILTER.exists() and _BRIDGE_FILTER.read_text().strip() == "1"
+    for link in there.values():
+        if link.kind == "veth" and link.master in bridges:
+            isolated = bridges[link.master] == GATEWAY_BRIDGE and not filtered
+            if (link.hairpin, link.isolated) != (True, isolated):
+                kernel.do(set_bridge_port(link.index, hairpin=True, isolated=isolated))
 
 
 def local_mtu(kernel: Netlink, address: str) -> int:

@@ -39,6 +39,7 @@ _AF_BRIDGE = 7
 _NUD_PERMANENT, _NUD_NOARP = 0x80, 0x40
 _NTF_SELF = 2
 _PROTOCOL_STATIC = 4
+_HAIRPIN, _ISOLATED = 4, 33
 _TO_TABLE = 1
 _GONE = (errno.ENOENT, errno.ENODEV, errno.ESRCH)
 
@@ -54,6 +55,9 @@ class Link(Value, frozen=True, kw_only=True):
     vni: int = 0
     local: str = ""
     port: int = 0
+    hairpin: bool = False
+    isolated: bool = False
+    """As a bridge's port: may a frame leave where it came in, may it not go to another isolated port."""
 
 
 class Neighbour(Value, frozen=True, kw_only=True):
@@ -104,6 +108,12 @@ def set_link(index: int, *, master: int | None = None, mtu: int | None = None) -
     return Request(_NEWLINK, 0, body, what=f"set link {index} up")
 
 
+def set_bridge_port(index: int, *, hairpin: bool, isolated: bool) -> Request:
+    settings = nested(5, u8(_HAIRPIN, hairpin), u8(_ISOLATED, isolated))
+    body = _IFINFO.pack(0, 0, index, 0, 0) + nested(18, text(4, "bridge"), settings)
+    return Request(_NEWLINK, 0, body, what=f"set bridge port {index}", fine=_GONE)
+
+
 def links(kernel: Netlink) -> dict[str, Link]:
     found = {}
     for body in kernel.dump(_GETLINK, _IFINFO.pack(0, 0, 0, 0, 0) + u32(29, _SKIP_STATISTICS)):
@@ -118,6 +128,7 @@ def _link(body: bytes) -> Link:
     details = attributes(has.get(18, b""))
     kind = details.get(1, b"").rstrip(b"\0").decode()
     vxlan = attributes(details.get(2, b"")) if kind == "vxlan" else {}
+    as_port = attributes(details.get(5, b"")) if details.get(4, b"").startswith(b"bridge\0") else {}
     return Link(
         index=index,
         name=has[3].rstrip(b"\0").decode(),
@@ -129,6 +140,8 @@ def _link(body: bytes) -> Link:
         vni=int.from_bytes(vxlan.get(1, b""), "little"),
         local=socket.inet_ntoa(vxlan[4]) if 4 in vxlan else "",
         port=int.from_bytes(vxlan.get(15, b""), "big"),
+        hairpin=any(as_port.get(_HAIRPIN, b"")),
+        isolated=any(as_port.get(_ISOLATED, b"")),
     )
 
 
