@@ -23,6 +23,7 @@ from worker.ports import EngineError, EngineGone
 
 READY_WITHIN = 60.0
 _POLL = 0.1
+_CONTAINERD_ENDS_WITHIN = 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -44,7 +45,7 @@ class EngineLauncher:
     ) -> None:
         self._data = state / "engine"
         self._exec = runtime / "engine"
-        self._pidfile = self._exec / "dockerd.pid"
+        self.pidfile = self._exec / "dockerd.pid"
         self._log = self._data / "dockerd.log"
         self.socket = self._exec / "docker.sock"
         self.address = f"unix://{self.socket}"
@@ -66,7 +67,10 @@ class EngineLauncher:
         """Until cancelled; the engine stays."""
         while True:
             started = self._clock.monotonic()
-            pid = self._running() or self._spawn()
+            pid = self._running()
+            if not pid:
+                await self._let_containerd_end()
+                pid = self._spawn()
             self._pid.set(pid)
             await _wait_exit(pid)
             self._pid.set(0)
@@ -102,13 +106,22 @@ class EngineLauncher:
                     pass
             await self._clock.sleep(_POLL)
 
+    async def _let_containerd_end(self) -> None:
+        """A killed dockerd takes its containerd along, but a new one that still sees its pid file waits 15 s for it and gives up."""
+        pidfile = self._exec / "exec" / "containerd" / "containerd.pid"
+        pid = _pid_in(pidfile)
+        if pid and _lives(pid, os.fsencode(str(pidfile.parent))):
+            await first_of(lambda: _wait_exit(pid), lambda: self._clock.sleep(_CONTAINERD_ENDS_WITHIN))
+        if pid and not _lives(pid, os.fsencode(str(pidfile.parent))):
+            pidfile.unlink(missing_ok=True)
+
     def _spawn(self) -> int:
         for folder in (self._data, self._exec):
             folder.mkdir(parents=True, exist_ok=True, mode=0o711)
         path = shutil.which(self._command[0])
         if path is None:
             raise EngineMissing
-        self._pidfile.unlink(missing_ok=True)  # dockerd refuses to start on the file of a process id that is taken again
+        self.pidfile.unlink(missing_ok=True)  # dockerd refuses to start on the file of a process id that is taken again
         out = [
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, str(self._log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
@@ -124,19 +137,15 @@ class EngineLauncher:
             "--live-restore",
             f"--data-root={self._data / 'data'}",
             f"--exec-root={self._exec / 'exec'}",
-            f"--pidfile={self._pidfile}",
+            f"--pidfile={self.pidfile}",
             f"--host={self.address}",
             *self._options,
         ]
 
     def _running(self) -> int:
         """The dockerd of our folders that runs already; 0 for none."""
-        try:
-            pid = int(self._pidfile.read_text())
-            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except (OSError, ValueError):
-            return 0
-        return pid if os.fsencode(f"--pidfile={self._pidfile}") in arguments else 0
+        pid = _pid_in(self.pidfile)
+        return pid if pid and _lives(pid, os.fsencode(f"--pidfile={self.pidfile}")) else 0
 
     def _last_words(self) -> str:
         try:
@@ -144,6 +153,21 @@ class EngineLauncher:
         except OSError:
             return "it left no log"
         return lines[-1] if lines else "its log is empty"
+
+
+def _pid_in(file: Path) -> int:
+    try:
+        return int(file.read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def _lives(pid: int, word: bytes) -> bool:
+    """Whether it is the process that was meant: process ids are used again, and a dead one that nobody reaped has no arguments."""
+    try:
+        return word in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 async def _wait_exit(pid: int) -> None:
