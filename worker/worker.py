@@ -127,6 +127,11 @@ class Worker:
         runner = self._runners.get(task_id)
         return runner is not None and runner.known.state.ended
 
+    def ended(self, task_id: Id) -> bool:
+        """Whether this node will run no container of the task any more: it has ended, or is not ours."""
+        runner = self._runners.get(task_id)
+        return runner is None or runner.known.state.ended
+
     async def leave(self) -> None:
         """This node leaves the swarm: end and remove everything; returns when nothing is left."""
         self._assigned = AssignmentSet(synced=True)
