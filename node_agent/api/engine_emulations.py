@@ -67,7 +67,10 @@ async def stop_with_signal(call: Call, engine: EngineLink) -> EngineReply | None
     if not call.query.get("signal"):
         return None
     refused = await _signal_and_wait(call, engine)
-    return refused or await engine.call("POST", call.path, query="t=0")
+    if refused is not None:
+        return refused
+    stopped = await engine.call("POST", call.path, query="t=0")
+    return _bare(204) if stopped.status == 304 else stopped
 
 
 async def restart_with_signal(call: Call, engine: EngineLink) -> EngineReply | None:

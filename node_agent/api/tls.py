@@ -14,7 +14,8 @@ class TlsCodec:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname)
         self._met = False  # the handshake is over
-        self._early: list[bytes] = []
+        self._early: list[bytes] = []  # what was to be sent before that
+        self._ending = False
         self.finished = False
         self._shake_hands()
 
@@ -43,10 +44,15 @@ class TlsCodec:
         return self.owed()
 
     def finish(self) -> bytes:
-        """The bytes that end our direction."""
+        """The bytes that end our direction; before the handshake is over, that waits for its end too."""
+        self._ending = True
+        if self._met:
+            self._say_farewell()
+        return self.owed()
+
+    def _say_farewell(self) -> None:
         with contextlib.suppress(ssl.SSLError):  # it wants the peer's farewell, which may come much later
             self._object.unwrap()
-        return self.owed()
 
     def owed(self) -> bytes:
         return self._outgoing.read()
@@ -65,6 +71,8 @@ class TlsCodec:
         for plaintext in self._early:
             self._write(plaintext)
         self._early.clear()
+        if self._ending:
+            self._say_farewell()
         return True
 
     def _write(self, plaintext: bytes) -> None:
