@@ -93,6 +93,11 @@ def attribute(key: str, node: Node) -> str | None:
             return node.description.platform.os
         case "node.platform.arch":
             return node.description.platform.architecture
+        case _:
+            return _label(key, node)
+
+
+def _label(key: str, node: Node) -> str | None:
     if key.startswith("node.labels."):
         return node.spec.labels.get(key.removeprefix("node.labels."))
     if key.startswith("engine.labels."):

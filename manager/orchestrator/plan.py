@@ -14,7 +14,7 @@ from cluster.api.specs import Mode, mode_of
 from cluster.api.states import TaskState
 from manager.orchestrator import global_service, jobs, replicated, slots
 from manager.orchestrator.reaper import reap
-from manager.orchestrator.round import CHANGES_A_ROUND, Key, Round
+from manager.orchestrator.round import CHANGES_A_ROUND, LOOKS_A_ROUND, Key, Round
 from manager.orchestrator.soft import Moment, Soft, updating
 from manager.store.indexes import Slot, slot_of
 from manager.store.snapshot import Changes, Snapshot
@@ -40,9 +40,10 @@ def plan(
         if key in looked or (not isinstance(key, str) and key[0] in looked):
             continue
         looked.add(key)
-        if round_.full:
+        if round_.full or round_.looks >= LOOKS_A_ROUND:
             round_.again.append(key)
         elif isinstance(key, str):
+            round_.looks += 1 + len(now.tasks_of(key))
             _look_at_service(key, round_)
         elif key[0] not in round_.again:
             _look_at_slot(key, round_)
@@ -101,6 +102,7 @@ def _look_at_service(service_id: Id, round_: Round) -> None:
 def _look_at_slot(slot: Slot, round_: Round) -> None:
     service = round_.now.services.get(slot[0])
     tasks = round_.now.tasks_of_slot(*slot)
+    round_.looks += len(tasks)
     if service is None:
         _end(tasks, round_)
     elif mode_of(service.spec) in (Mode.REPLICATED_JOB, Mode.GLOBAL_JOB):

@@ -35,8 +35,7 @@ def plan(service: Service, round_: Round) -> None:
         reap(tasks, service, round_)
     if surplus < 0:
         _add(-surplus, held, service, round_)
-    if held:
-        update.plan(service, {slot: by_slot[slot] for slot in sorted(held & by_slot.keys())}, renewed, round_)
+    update.plan(service, {slot: by_slot[slot] for slot in sorted(held & by_slot.keys())}, renewed, round_)
 
 
 def slots_of(service: Service, round_: Round) -> Slots:

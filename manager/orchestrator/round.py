@@ -12,12 +12,16 @@ from cluster.api.ids import DrawId, Id
 from cluster.api.objects import Service, Task, TaskStatus, Template
 from cluster.api.specs import TaskSpec
 from cluster.api.states import Kind, TaskState
+from manager.orchestrator.enforcer import Misfit, misfit
 from manager.orchestrator.soft import Moment, Soft
-from manager.store.indexes import Slot
+from manager.store.indexes import Slot, TemplateKey
 from manager.store.snapshot import Snapshot
 
 CHANGES_A_ROUND = 500
 """About 20 ms of work, apply included (DESIGN 3); what is left over is another round."""
+
+LOOKS_A_ROUND = 5_000
+"""Tasks looked at, whether or not anything had to change; counted between keys, so that a larger service still gets its turn."""
 
 Key = Id | Slot
 """What a round looks at: a service as a whole, or one slot of it."""
@@ -33,11 +37,13 @@ class Round:
         self.changes: list[Change] = []
         self.alarms: list[tuple[float, Key]] = []
         self.again: list[Key] = []
+        self.looks = 0
         self._draw_id = draw_id
         self._limit = limit
         self._expected: set[Id] = set()
-        self._constraints: dict[tuple[Id, int], tuple[Constraint, ...]] = {}
-        self._same: dict[tuple[Id, int], bool] = {}
+        self._constraints: dict[TemplateKey, tuple[Constraint, ...]] = {}
+        self._misfits: dict[tuple[Id, int, Id], Misfit | None] = {}
+        self._same: dict[TemplateKey, bool] = {}
 
     @property
     def full(self) -> bool:
@@ -89,10 +95,25 @@ class Round:
     # -- reading, once a round -----------------------------------------------------------------------------------------------------
     def constraints_of(self, service: Service) -> tuple[Constraint, ...]:
         """The constraints of the service's present template."""
-        key = (service.id, service.template_version)
+        return self._constraints_of((service.id, service.template_version))
+
+    def misfit(self, task: Task, service: Service) -> Misfit | None:
+        """Why the task may not stay on its node.
+
+        Other constraints in a newer template move nobody by themselves, the update does, in its own time. But a service with one task
+        a node has nothing to update on a node that it left out.
+        """
+        version = task.template_version if task.slot else service.template_version
+        key = (task.service_id, version, task.node_id)
+        if key not in self._misfits:
+            self._misfits[key] = misfit(self.now, task, self._constraints_of(key[:2]))
+        return self._misfits[key]
+
+    def _constraints_of(self, key: TemplateKey) -> tuple[Constraint, ...]:
         known = self._constraints.get(key)
         if known is None:
-            known = self._constraints[key] = constraints(service.spec.task_template)
+            template = self.now.templates.get(key)
+            known = self._constraints[key] = () if template is None else constraints(template.spec)
         return known
 
     def clean(self, task: Task, service: Service) -> bool:

@@ -7,7 +7,7 @@ from cluster.api.objects import Service, Task
 from cluster.api.specs import SECOND
 from cluster.api.states import TaskState
 from manager.orchestrator import restart
-from manager.orchestrator.enforcer import Misfit, may_run, misfit
+from manager.orchestrator.enforcer import Misfit, may_run
 from manager.orchestrator.round import Round, wanted
 from manager.store.indexes import Slot
 
@@ -30,10 +30,12 @@ def final(task: Task, round_: Round) -> bool:
 
 def tend(slot: Slot, tasks: tuple[Task, ...], service: Service, round_: Round, *, goal: TaskState = RUN) -> bool:
     """Says whether the slot was given a new task. `goal` is what its task is wanted to reach: RUNNING, for jobs COMPLETE."""
+    if len(tasks) == 1 and _is_settled(tasks[0], service, round_, goal):
+        return False
     live: list[Task] = []
     replaced = False
     for task in sorted(wanted(tasks), key=lambda one: (not round_.clean(one, service), one.state.ended, -one.state, one.id)):
-        why = misfit(round_.now, task, round_.constraints_of(service))
+        why = round_.misfit(task, service)
         if live or replaced:
             if why is None and _bridges(task, live, service, round_):
                 live.append(task)
@@ -48,6 +50,16 @@ def tend(slot: Slot, tasks: tuple[Task, ...], service: Service, round_: Round, *
     for task in live:
         _promote(slot, task, tasks, round_, goal)
     return replaced
+
+
+def _is_settled(task: Task, service: Service, round_: Round, goal: TaskState) -> bool:
+    """The common case, told quickly: a task that is as it should be, and alone."""
+    return (
+        task.desired_state is goal
+        and not task.state.ended
+        and task.template_version == service.template_version
+        and round_.misfit(task, service) is None
+    )
 
 
 def _bridges(old: Task, live: list[Task], service: Service, round_: Round) -> bool:

@@ -41,11 +41,13 @@ def plan(service: Service, slots: Slots, renewed: Set[Slot], round_: Round) -> N
     status = service.update_status
     if status is not None and status.state in PAUSED:
         return
-    standing = survey(service, slots, renewed, round_)
     if status is None or status.state in ENDED:
-        if not standing.dirty:
+        if not any(_is_dirty(task, service, round_) for tasks in slots.values() for task in tasks):
             return
         status = UpdateStatus(state=UpdateState.UPDATING, message="update in progress")
+    standing = survey(service, slots, renewed, round_)
+    if not standing.dirty and not updating(service):
+        return
     progress = round_.soft.progress_of(service)
     if updating(service) and _too_many_failed(service, progress, len(slots)) and (after := _give_up(service, progress)) is not None:
         round_.put_service(after)
@@ -89,6 +91,11 @@ def survey(service: Service, slots: Slots, renewed: Set[Slot], round_: Round) ->
             standing.monitored |= _ticks(settled + monitor, standing, round_)
     standing.dirty = idle + running
     return standing
+
+
+def _is_dirty(task: Task, service: Service, round_: Round) -> bool:
+    """May be one that has to be updated: wanted or at its end, and of another template."""
+    return task.desired_state is not TaskState.REMOVE and not round_.clean(task, service)
 
 
 def _done(new: list[Task], present: list[Task]) -> bool:

@@ -161,6 +161,21 @@ async def test_a_failed_task_is_replaced_after_the_delay_also_when_the_leader_ch
         assert len(cloud.running("s")) == 1
 
 
+async def test_a_new_leader_finds_everything_in_order_and_writes_nothing() -> None:
+    cloud = Cloud(nodes=3)
+    await cloud.build()
+    async with cloud.leading():
+        await cloud.proposer.propose([Put(object=Network(id="net", spec=NetworkSpec(name="net")))])
+        for number in range(3):
+            spec = spec_of(f"web{number}", replicas=4, networks=("net",))
+            await cloud.proposer.propose([Put(object=Service(id=f"s{number}", spec=spec))])
+        await cloud.clock.advance(1)
+    before = cloud.store.snapshot
+    async with cloud.leading():
+        await cloud.clock.advance(100)
+    assert cloud.store.snapshot is before
+
+
 async def test_whatever_fails_desired_equals_observed_once_failures_stop() -> None:
     for seed in range(5):
         await _storm(random.Random(seed))

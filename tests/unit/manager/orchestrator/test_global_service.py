@@ -105,3 +105,14 @@ def test_a_global_update_goes_node_by_node(world, make_web) -> None:
     world.settle()
     assert world.images() == ["b", "b", "b"]
     assert world.status()[0] == "completed"
+
+
+def test_a_node_that_new_constraints_leave_out_gives_its_task_up(world, make_web, only) -> None:
+    quick = UpdateConfig(parallelism=1, monitor=0)
+    world.create(make_web("a", mode=GLOBAL, update_config=quick))
+    world.settle()
+    world.update(make_web("b", mode=GLOBAL, update_config=quick, placement=only("node.id!=n2")))
+    world.settle()
+    assert places(world) == ["n1", "n3"]
+    assert world.images() == ["b", "b"]
+    assert world.status()[0] == "completed"

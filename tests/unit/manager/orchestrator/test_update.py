@@ -294,3 +294,15 @@ def test_scaling_while_updating_ends_with_that_many_new_ones(world, make_web) ->
     world.update(replace(make_web("b", replicas=5, update_config=config)), update_status=status)
     world.wait(20)
     assert world.images() == ["b"] * 5
+
+
+def test_new_constraints_move_tasks_no_faster_than_the_update_may(world, make_web, only) -> None:
+    world.change_node("n1", disk="ssd")
+    config = UpdateConfig(parallelism=1, delay=SECOND, monitor=0)
+    world.create(make_web("a", replicas=6, update_config=config))
+    world.settle()
+    world.update(make_web("a", replicas=6, update_config=config, placement=only("node.labels.disk==ssd")))
+    world.orchestrate()
+    assert len(world.running()) == 5
+    world.wait(20)
+    assert [task.node_id for task in world.running()] == ["n1"] * 6
