@@ -25,14 +25,14 @@ def test_long_lists_are_shuffled_as_docker_shuffles_them() -> None:
     assert targets(published)[:6] == [2, 3, 4, 5, 6, 1]
 
 
-@given(st.lists(st.integers(min_value=0, max_value=9), max_size=300))
+@given(st.lists(st.integers(min_value=0, max_value=9), max_size=100))
 def test_every_port_is_there_once_and_in_order(published: list[int]) -> None:
     ordered = in_docker_order(ports(published))
     assert sorted(port.target for port in ordered) == list(range(1, len(published) + 1))
     assert [port.published for port in ordered] == sorted(published)
 
 
-@given(st.lists(st.integers(min_value=0, max_value=99), max_size=120))
+@given(st.lists(st.integers(min_value=0, max_value=99), max_size=60))
 def test_it_sorts_even_without_patience(keys: list[int]) -> None:
     sorting = _Sorting(list(keys))
     sorting.sort(0, len(keys), 0)
