@@ -146,6 +146,7 @@ class _Stream:
             await first_of(lambda: self._take_credit(line), self._wait_stopped)
 
     async def _write(self, line: PublishLine) -> None:
+        await line.send(LogChunk(stream=self._order.stream, task_id=""))  # whose stream it is, however long nothing is said
         await self._read_all(line)
         await line.finish()
         await self._clock.sleep(CLOSE_WITHIN)  # the reader ends its side once it has everything

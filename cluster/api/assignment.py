@@ -188,7 +188,10 @@ FromNode = Hello | Beat | Statuses | EndpointsApplied | Described
 
 # -- logs ---------------------------------------------------------------------------------------------------------------------------------
 class LogChunk(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, array_like=True):
-    """Lines of one task's log, at most 64 KiB. An empty `content` with `end` says that this task's part is over."""
+    """Lines of one task's log, at most 64 KiB. An empty `content` with `end` says that this task's part is over.
+
+    The first of a node's chunks names no task: it says whose stream this is, however long the tasks say nothing.
+    """
 
     stream: Id
     task_id: Id

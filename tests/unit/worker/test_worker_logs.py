@@ -40,7 +40,7 @@ class Client:
 
     @property
     def lines(self) -> list[tuple[str, bytes]]:
-        return [(chunk.task_id, chunk.content) for chunk in self.chunks if not chunk.end]
+        return [(chunk.task_id, chunk.content) for chunk in self.chunks if chunk.task_id and not chunk.end]
 
     @property
     def ended(self) -> list[tuple[str, str]]:
