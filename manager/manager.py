@@ -65,6 +65,8 @@ class ManagerParts(Struct, frozen=True, kw_only=True):
     """What the composition root builds for a manager."""
 
     node_id: Id
+    addr: str
+    """host:port that nodes reach this manager's RPCs at."""
     raft: Raft
     peers: PeerStreams
     store: Store
@@ -85,7 +87,14 @@ class Manager:
         self._proposer = RaftProposer(parts.raft, parts.clock)
         self._leading: Leading | None = None
         self.gateway = Gateway(self, parts.remotes)
-        self.log_broker = LogBroker(store=parts.store, order=self.gateway.order, clock=parts.clock, draw_id=parts.draw_id)
+        self.log_broker = LogBroker(
+            store=parts.store,
+            order=self.gateway.order,
+            clock=parts.clock,
+            draw_id=parts.draw_id,
+            me=Caller(node_id=parts.node_id, role=Role.MANAGER),
+            addr=lambda: parts.addr,
+        )
 
     def offer(self, server: RpcServer) -> None:
         """Serve every contract there; before the server starts."""

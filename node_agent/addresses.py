@@ -7,7 +7,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cluster.api.errors import InvalidArgument
+from cluster.api.errors import Conflict, InvalidArgument
 
 DEFAULT_PORT = 2377
 _SIOCGIFADDR = 0x8915
@@ -71,6 +71,19 @@ def resolve(address: str, *, what: str, default_port: int = DEFAULT_PORT) -> tup
         raise InvalidArgument(
             f"invalid {what} {address!r}: it is no IPv4 address, no name, and no interface of this host ({names})"
         ) from unknown
+
+
+def check_free(host: str, ports: Sequence[int]) -> None:
+    """Raises Conflict naming the first TCP port that something else listens on."""
+    for port in ports:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as taken:
+                raise Conflict(
+                    f"cannot listen on {host}:{port}: {taken.strerror}. If another daemon uses it, stop that one; or choose with --listen-addr"
+                ) from taken
 
 
 def to_advertise(known: Mapping[str, str]) -> str:

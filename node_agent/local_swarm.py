@@ -19,16 +19,17 @@ from cluster.api.contracts import AdmissionRequest, Taken
 from cluster.api.errors import FailedPrecondition, Internal, InvalidArgument, ShoalError, Unavailable
 from cluster.api.ids import Id
 from cluster.api.states import Availability, Role
-from cluster.rpc.bootstrap import ask_to_join, fetch_roots
+from cluster.rpc.bootstrap import PORT_OFFSET, ask_to_join, fetch_roots
 from cluster.rpc.identity import Identity, facts, new_csr, new_key
 from cluster.rpc.pool import Remotes
 from cluster.rpc.tokens import parse
+from manager.logbroker.selection import LogRequest
 from manager.raft.config import RaftStatus
 from manager.store.snapshot import Snapshot
 from node_agent import machine
-from node_agent.addresses import interface_addresses, resolve, split_port, to_advertise
+from node_agent.addresses import check_free, interface_addresses, resolve, split_port, to_advertise
 from node_agent.api import views
-from node_agent.api.backend import InitRequest, JoinRequest, LocalState, LogSelection, ManagerView
+from node_agent.api.backend import InitRequest, JoinRequest, LocalState, ManagerView
 from node_agent.api.swarm import tls_info
 from node_agent.api.swarm_events import EventLog
 from node_agent.founding import found, write_founding
@@ -225,8 +226,8 @@ class LocalSwarm:
     def draw_secret(self) -> str:
         return machine.draw_secret()
 
-    def logs(self, selection: LogSelection) -> AsyncIterator[LogChunk]:
-        chunks: AsyncIterator[LogChunk] = self._manager().logs(selection)
+    def logs(self, request: LogRequest) -> AsyncIterator[LogChunk]:
+        chunks: AsyncIterator[LogChunk] = self._manager().log_broker.subscribe(request)
         return chunks
 
     # -- founding, joining, leaving ---------------------------------------------------------------------------------------------------
@@ -357,4 +358,6 @@ def own_addresses(listen: str, advertise: str, data_path: str) -> tuple[str, str
         host = listen_host if listen_host not in {"", "0.0.0.0", "::"} else to_advertise(known)
         advertised_port = port
     path = resolve(data_path, what="data path address")[0] if data_path else host
-    return f"{listen_host or '0.0.0.0'}:{port}", f"{host}:{advertised_port}", path
+    listen_host = listen_host or "0.0.0.0"
+    check_free(listen_host, [port, port + PORT_OFFSET])
+    return f"{listen_host}:{port}", f"{host}:{advertised_port}", path

@@ -9,7 +9,7 @@ from cluster.aio.latest import Latest
 from cluster.aio.supervise import background
 from cluster.api.assignment import ManagerAddr
 from cluster.api.contracts import MemberRequest, Membership
-from cluster.api.errors import ShoalError
+from cluster.api.errors import Conflict, ShoalError
 from cluster.rpc.bootstrap import BootstrapServer, bootstrap_address
 from cluster.rpc.identity import Identity
 from cluster.rpc.pool import Remotes
@@ -35,7 +35,7 @@ Managers = Callable[[], Sequence[ManagerAddr]]
 async def managing(
     parts: NodeParts, node: NodeFacts, *, identity: Latest[Identity], remotes: Remotes, managers: Managers
 ) -> AsyncIterator[Manager]:
-    """A running manager, for as long as the block runs. Raises StorageDamaged with instructions, OSError for a port that is taken."""
+    """A running manager, for as long as the block runs. Raises StorageDamaged with instructions, Conflict for a port that is taken."""
     key = parts.state.data_key(machine.draw_key())
     storage = await asyncio.to_thread(open_storage, parts.state.raft, key=key, cluster=node.cluster_id)
     store = Store()
@@ -45,6 +45,7 @@ async def managing(
     manager = Manager(
         ManagerParts(
             node_id=node.node_id,
+            addr=node.advertise_addr,
             raft=raft,
             peers=peers,
             store=store,
@@ -60,8 +61,11 @@ async def managing(
     bootstrap = BootstrapServer(identity=lambda: identity.value, admit=manager.admit, clock=parts.clock)
     member = _Member(node, raft=raft, remotes=remotes, managers=managers, parts=parts)
     try:
-        await server.start(node.listen_addr)
-        await bootstrap.start(*bootstrap_address(node.listen_addr))
+        try:
+            await server.start(node.listen_addr)
+            await bootstrap.start(*bootstrap_address(node.listen_addr))
+        except OSError as taken:
+            raise Conflict(str(taken)) from taken
         async with background(manager.run, member.run, lambda: _present(bootstrap, identity)):
             yield manager
     finally:

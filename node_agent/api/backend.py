@@ -10,6 +10,7 @@ from cluster.api.assignment import LogChunk
 from cluster.api.commands import Command, Outcome
 from cluster.api.ids import Id
 from cluster.api.specs import ClusterSpec
+from manager.logbroker.selection import LogRequest
 from manager.store.snapshot import Snapshot
 
 
@@ -50,19 +51,6 @@ class JoinRequest(Struct, frozen=True, kw_only=True):
     remote_addrs: tuple[str, ...] = ()
     join_token: str = ""
     availability: str = ""
-
-
-class LogSelection(Struct, frozen=True, kw_only=True):
-    """Which lines of whose logs."""
-
-    service_id: Id = ""
-    task_id: Id = ""
-    follow: bool = False
-    tail: int = -1
-    since: int = 0
-    until: int = 0
-    stdout: bool = True
-    stderr: bool = True
 
 
 class Swarm(Protocol):
@@ -119,4 +107,4 @@ class Swarm(Protocol):
 
     async def leave(self, *, force: bool) -> None: ...
 
-    def logs(self, selection: LogSelection) -> AsyncIterator[LogChunk]: ...
+    def logs(self, request: LogRequest) -> AsyncIterator[LogChunk]: ...

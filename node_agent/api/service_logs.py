@@ -8,8 +8,9 @@ from cluster.api.assignment import LogChunk
 from cluster.api.errors import InvalidArgument
 from cluster.api.objects import Service, Task
 from cluster.api.states import Kind
+from manager.logbroker.selection import LogRequest, OfService, OfTask, Selection
 from manager.store.snapshot import Snapshot
-from node_agent.api.backend import LogSelection, Swarm
+from node_agent.api.backend import Swarm
 from node_agent.api.edge import look_up
 from node_agent.api.messages import ApiRequest, StreamingResponse
 from node_agent.api.moments import moment
@@ -34,24 +35,23 @@ class Logs:
         now = await self._swarm.read()
         row: Service = look_up(now, Kind.SERVICE, request.params["id"])
         container = row.spec.task_template.container_spec
-        return self._answer(request, self._selection(request, service_id=row.id), tty=container is not None and container.tty)
+        return self._answer(request, self._asked(request, OfService(row.id)), tty=container is not None and container.tty)
 
     async def of_task(self, request: ApiRequest) -> StreamingResponse:
         now = await self._swarm.read()
         row: Task = look_up(now, Kind.TASK, request.params["id"])
         container = now.template_of(row).spec.container_spec
-        return self._answer(request, self._selection(request, task_id=row.id), tty=container is not None and container.tty)
+        return self._answer(request, self._asked(request, OfTask(row.id)), tty=container is not None and container.tty)
 
-    def _selection(self, request: ApiRequest, *, service_id: str = "", task_id: str = "") -> LogSelection:
+    def _asked(self, request: ApiRequest, selection: Selection) -> LogRequest:
         query = request.query
         stdout, stderr = query.flag("stdout"), query.flag("stderr")
         if not (stdout or stderr):
             raise InvalidArgument("Bad parameters: you must choose at least one stream")
         tail = query.get("tail", "all") or "all"
         wall = self._clock.wall()
-        return LogSelection(
-            service_id=service_id,
-            task_id=task_id,
+        return LogRequest(
+            selection=selection,
             follow=query.flag("follow"),
             tail=int(tail) if tail.isdigit() else -1,
             since=moment(query.get("since"), now=wall, name="since") if query.get("since") else 0,
@@ -60,14 +60,14 @@ class Logs:
             stderr=stderr,
         )
 
-    def _answer(self, request: ApiRequest, selection: LogSelection, *, tty: bool) -> StreamingResponse:
+    def _answer(self, request: ApiRequest, asked: LogRequest, *, tty: bool) -> StreamingResponse:
         framed = not tty
         kind = _FRAMED if framed and request.version >= (1, 42) else _RAW
-        chunks = self._lines(selection, timestamps=request.query.flag("timestamps"), details=request.query.flag("details"), framed=framed)
+        chunks = self._lines(asked, timestamps=request.query.flag("timestamps"), details=request.query.flag("details"), framed=framed)
         return StreamingResponse(chunks=chunks, content_type=kind)
 
-    async def _lines(self, selection: LogSelection, *, timestamps: bool, details: bool, framed: bool) -> AsyncGenerator[bytes, None]:
-        async for chunk in self._swarm.logs(selection):
+    async def _lines(self, asked: LogRequest, *, timestamps: bool, details: bool, framed: bool) -> AsyncGenerator[bytes, None]:
+        async for chunk in self._swarm.logs(asked):
             line = rendered(chunk, self._swarm.latest(), timestamps=timestamps, details=details)
             if line:
                 yield frame(2 if chunk.error else chunk.source, line) if framed else line
