@@ -114,6 +114,19 @@ async def test_nobody_reaches_a_task_but_through_its_network_or_a_published_port
             await connect(inside, target.address(first), seconds=0.7)
 
 
+@pytest.mark.parametrize("bridge_filter", ["0", "1"])
+async def test_published_tasks_without_a_network_are_kept_apart_but_for_their_ports(cluster: Rig, bridge_filter: str) -> None:
+    one, *_ = cluster.nodes
+    one.host.run("sysctl", "-qw", f"net.bridge.bridge-nf-call-iptables={bridge_filter}")
+    cluster.service("left", ports=[WEB])
+    cluster.service("right", ports=[PortConfig(protocol="tcp", published_port=8081, target_port=PORT)])
+    left, right = [await cluster.run(name, one) for name in ("left", "right")]
+    with pytest.raises((TimeoutError, OSError)):
+        await connect(left.inside, right.container.addresses["shoal_gw"], seconds=0.7)
+    for client in (left, right):
+        assert (await ask(client.inside, one.host.address, 8081))[0] == right.id
+
+
 async def test_udp_is_published_and_flows_move_on_when_their_task_goes(cluster: Rig) -> None:
     one, two, three = cluster.nodes
     net = network(1)

@@ -4,16 +4,19 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
+import threading
 from collections.abc import AsyncIterator
 
 import dns.exception
 import dns.message
 import dns.query
 import dns.rcode
-import dns.rdatatype
+import dns.rrset
 import pytest
 
 from cluster.aio.supervise import background
+from cluster.api.specs import ContainerSpec, DNSConfig
 from integration.netlab import why_no_engine
 from integration.plane_rig import Rig, Task, eventually, network, rig
 
@@ -26,14 +29,16 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rig
         yield running
 
 
-async def look_up(task: Task, name: str, kind: str = "A", *, stream: bool = False, seconds: float = 5) -> dns.message.Message:
+async def look_up(
+    task: Task, name: str, kind: str = "A", *, at: str = "10.50.1.1", stream: bool = False, seconds: float = 9
+) -> dns.message.Message:
     """As the task would: from its namespace."""
     question = dns.message.make_query(name, kind)
 
     def asking() -> dns.message.Message:
         with task.inside():
             ask = dns.query.tcp if stream else dns.query.udp
-            return ask(question, "10.50.1.1", timeout=seconds)
+            return ask(question, at, timeout=seconds)
 
     return await asyncio.to_thread(asking)
 
@@ -96,6 +101,76 @@ async def test_an_answer_waits_until_the_vip_works_in_the_callers_namespace(clus
         assert waiting, "no answer while the VIP leads nowhere"
         await one.plane.attach(client.assigned, client.container)
     assert addresses(asking.result()) == {cluster.vip("web")}
+
+
+async def test_the_world_is_asked_by_the_hosts_servers_or_the_tasks_own_and_not_from_an_internal_network(cluster: Rig) -> None:
+    one, _ = cluster.nodes
+    inner, outer = network(1, internal=True), network(2)
+    world = cluster.lab.host("world", "10.99.0.9/24")
+    world.run("ip", "addr", "add", "10.99.0.10/24", "dev", "eth0")
+    cluster.service("client", outer)
+    cluster.service("chooser", outer)
+    cluster.service("inner", inner)
+    client = await cluster.run("client", one)
+    own = ContainerSpec(dns_config=DNSConfig(nameservers=("10.99.0.10",), search=("example.org",), options=("timeout:1",)))
+    chooser = await cluster.run("chooser", one, spec=own)
+    secluded = await cluster.run("inner", one)
+    resolv = await asyncio.to_thread(one.engine.docker, "exec", chooser.assigned.name, "cat", "/etc/resolv.conf")
+    assert resolv.splitlines() == ["nameserver 10.50.2.1", "search example.org", "options timeout:1 ndots:0"]
+
+    assert (await look_up(client, "example.org", at="10.50.2.1")).rcode() == dns.rcode.NXDOMAIN, "there is nobody to ask"
+    (one.folder / "resolv.conf").write_text("nameserver 10.99.0.77\nnameserver 10.99.0.9\n")
+    with world.inside():
+        servers = [upstream("10.99.0.9", "192.0.2.9"), upstream("10.99.0.10", "192.0.2.10")]
+    try:
+        for stream in (False, True):
+            assert addresses(await look_up(client, "example.org", at="10.50.2.1", stream=stream)) == {"192.0.2.9"}, "the first one is dead"
+            assert addresses(await look_up(chooser, "example.org", at="10.50.2.1", stream=stream)) == {"192.0.2.10"}
+        assert (await look_up(secluded, "example.org")).rcode() == dns.rcode.NXDOMAIN
+        assert addresses(await look_up(secluded, "inner")) == {cluster.vip("inner")}
+    finally:
+        for server in servers:
+            server.close()
+    assert (await look_up(chooser, "example.net", at="10.50.2.1")).rcode() == dns.rcode.SERVFAIL
+
+
+class upstream:  # noqa: N801 - reads as what it makes
+    """A name server of the world: everything has the same address."""
+
+    def __init__(self, address: str, answer: str) -> None:
+        self._answer = answer
+        self._datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._datagrams.bind((address, 53))
+        self._streams = socket.create_server((address, 53))
+        for serve in (self._serve_datagrams, self._serve_streams):
+            threading.Thread(target=serve, daemon=True).start()
+
+    def close(self) -> None:
+        for one in (self._datagrams, self._streams):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+    def _respond(self, packet: bytes) -> bytes:
+        query = dns.message.from_wire(packet)
+        response = dns.message.make_response(query)
+        response.answer.append(dns.rrset.from_text(query.question[0].name, 60, "IN", "A", self._answer))
+        return response.to_wire()
+
+    def _serve_datagrams(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                packet, asker = self._datagrams.recvfrom(4096)
+                if packet:
+                    self._datagrams.sendto(self._respond(packet), asker)
+
+    def _serve_streams(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                asker, _ = self._streams.accept()
+                with asker:
+                    answer = self._respond(asker.recv(4096)[2:])
+                    asker.sendall(len(answer).to_bytes(2, "big") + answer)
 
 
 async def test_names_are_answered_while_the_daemon_is_away_and_the_next_one_takes_over(cluster: Rig) -> None:

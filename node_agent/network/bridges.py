@@ -30,6 +30,12 @@ class Bridges:
         """network id (the gateway bridge by its name) -> the bridge's address on this node."""
         return {network.labels[NETWORK_LABEL]: network.gateway for network in self._there.values() if network.gateway}
 
+    @property
+    def gateway_subnet(self) -> str:
+        """The local gateway bridge's; empty while it is not there."""
+        there = self._there.get(GATEWAY_BRIDGE)
+        return "" if there is None else there.subnet
+
     async def look(self) -> None:
         """What the engine has of ours: some may have come or gone without us."""
         self._there = {network.name: network for network in await self._engine.list_networks(NETWORK_LABEL)}

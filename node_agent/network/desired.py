@@ -55,7 +55,8 @@ class SandboxRules(Value, frozen=True, kw_only=True):
     table: Table
 
 
-def desired(known: Known, *, node_id: Id, underlay_mtu: int) -> Desired:
+def desired(known: Known, *, node_id: Id, underlay_mtu: int, gateway_subnet: str = "") -> Desired:
+    """`gateway_subnet`: the local gateway bridge's, which the engine chose; empty while there is none."""
     view = known.view
     me = view.peers.get(node_id)
     if me is None:
@@ -65,10 +66,11 @@ def desired(known: Known, *, node_id: Id, underlay_mtu: int) -> Desired:
     if view.ingress_subnet:
         tunnels.append(_node_link(view, me, underlay_mtu))
     ports = published_ports(known, me)
+    subnets = [network.subnet for network in _used(known)] + ([gateway_subnet] if gateway_subnet else [])
     return Desired(
         tunnels={tunnel.device: tunnel for tunnel in tunnels},
         return_paths=others,
-        node_table=_node_table(known, tunnels, others, ports),
+        node_table=_node_table(view, tunnels, others, ports, subnets),
         sandboxes=_sandboxes(known),
         published={(port.protocol, port.port): (*port.local, *port.remote) for port in ports},
         mark_base=view.mark_base,
@@ -134,9 +136,7 @@ def _node_link(view: View, me: Peer, underlay_mtu: int) -> Tunnel:
 
 
 # -- the node's table ------------------------------------------------------------------------------------------------------------------
-def _node_table(known: Known, tunnels: Iterable[Tunnel], others: Mapping[int, str], ports: list[Published]) -> Table:
-    view = known.view
-    subnets = [network.subnet for network in _used(known)]
+def _node_table(view: View, tunnels: Iterable[Tunnel], others: Mapping[int, str], ports: list[Published], subnets: list[str]) -> Table:
     chains = ingress_chains(ports, mark_base=view.mark_base, numbers=others)
     chains |= firewall_chains(vxlan_port=view.vxlan_port, vnis=[tunnel.vni for tunnel in tunnels])
     nodes = next((tunnel.entries for tunnel in tunnels if tunnel.device == LINK_DEVICE), {})

@@ -158,7 +158,7 @@ class Plane:
         me = known.view.peers.get(self._node_id)
         if me is not None and recheck:
             self._mtu = kernel.mtu_at(me.addr)
-        wanted = desired(known, node_id=self._node_id, underlay_mtu=self._mtu)
+        wanted = desired(known, node_id=self._node_id, underlay_mtu=self._mtu, gateway_subnet=self._bridges.gateway_subnet)
         where = {task.task_id: (task.pid, task.namespace) for task in known.tasks.values()}
         return wanted, kernel.hold(wanted, where, recheck=recheck)
 
