@@ -1,0 +1,84 @@
+"""Published ports as rules: who is chosen, how replies find back, what is let in."""
+
+import pytest
+
+from node_agent.network.firewall import docker_user_rule, firewall_chains, firewall_lookups
+from node_agent.network.ingress import Published, ingress_chains, ingress_lookups
+from node_agent.network.marks import number_mark, number_mask, ours_bit, routing_number, routing_table
+
+WEB = Published(protocol="tcp", port=8080, target=80, local=("10.0.1.2", "10.0.1.3"), remote={"10.96.0.3": 1, "10.96.0.2": 2})
+
+
+def test_a_task_counts_once_wherever_it_is() -> None:
+    rules = ingress_chains([WEB], mark_base=20, numbers={})["n_tcp_8080"].rules
+    assert rules[-1] == (
+        "meta l4proto tcp dnat to numgen random mod 5 map "
+        "{ 0 : 10.0.1.2 . 80, 1 : 10.0.1.3 . 80, 2-3 : 10.96.0.2 . 8080, 4 : 10.96.0.3 . 8080 }"
+    )
+
+
+def test_what_comes_from_another_node_goes_to_a_task_of_this_one() -> None:
+    chains = ingress_chains([WEB], mark_base=20, numbers={})
+    assert chains["l_tcp_8080"].rules == ("meta l4proto tcp dnat to numgen random mod 2 map { 0 : 10.0.1.2 . 80, 1 : 10.0.1.3 . 80 }",)
+    lookups = ingress_lookups([WEB], mark_base=20, numbers={}, nodes={}, subnets=[])
+    assert lookups["arrived"].elements == {"tcp . 8080": "goto l_tcp_8080"}
+
+
+def test_a_node_without_a_task_forwards_and_takes_nothing_from_others() -> None:
+    port = Published(protocol="udp", port=53, target=5353, remote={"10.96.0.2": 1})
+    chains = ingress_chains([port], mark_base=20, numbers={})
+    assert chains["n_udp_53"].rules[-1] == "meta l4proto udp dnat to 10.96.0.2:53"
+    assert "l_udp_53" not in chains
+    assert ingress_lookups([port], mark_base=20, numbers={}, nodes={}, subnets=[])["arrived"].elements == {}
+
+
+def test_a_port_on_a_chosen_address_answers_there_only() -> None:
+    port = Published(protocol="tcp", port=8080, target=80, host_ip="10.99.0.1", local=("10.0.1.2",))
+    lookups = ingress_lookups([port], mark_base=20, numbers={}, nodes={}, subnets=[])
+    assert lookups["published"].elements == {}
+    assert lookups["published_at"].elements == {"10.99.0.1 . tcp . 8080": "goto n_tcp_8080_10_99_0_1"}
+
+
+def test_a_connection_from_another_node_carries_that_nodes_number_and_a_zone_of_its_own() -> None:
+    lookups = ingress_lookups([WEB], mark_base=20, numbers={2: "10.96.0.2"}, nodes={}, subnets=[])
+    assert lookups["peers"].elements == {"02:42:0a:60:00:02": "0x280000"}
+    raw = ingress_chains([WEB], mark_base=20, numbers={2: "10.96.0.2"})["c_raw"].rules
+    assert 'iifname "shoal_link" ct original zone set ether saddr map { 02:42:0a:60:00:02 : 2 }' in raw
+
+
+def test_clients_inside_and_a_node_that_gets_its_own_back_are_masqueraded() -> None:
+    lookups = ingress_lookups([WEB], mark_base=20, numbers={}, nodes={"10.96.0.2": "10.99.0.2"}, subnets=["10.0.1.0/24"])
+    assert list(lookups["inside"].elements) == ["127.0.0.0/8", "10.0.1.0/24"]
+    assert list(lookups["returning"].elements) == ["10.99.0.2 . 10.96.0.2"]
+
+
+@pytest.mark.parametrize("base", [2, 8, 20])
+def test_the_marks_of_a_configurable_place_do_not_meet(base: int) -> None:
+    assert number_mark(base, 0xFFF) == number_mask(base) < 1 << 32
+    assert number_mask(base) & ours_bit(base) == 0
+    clear = ingress_chains([], mark_base=base, numbers={})["c_clear"].rules[0]
+    assert f"{0xFFFFFFFF ^ number_mask(base):#x}" in clear, "other programs' bits stay"
+
+
+def test_a_routing_table_is_known_as_ours_by_its_number() -> None:
+    assert routing_number(routing_table(4095)) == 4095
+    assert [routing_number(table) for table in (254, 101, 4095)] == [0, 0, 0]
+
+
+# -- the firewall ----------------------------------------------------------------------------------------------------------------------
+def test_a_task_is_reached_from_its_bridge_by_translation_or_not_at_all() -> None:
+    rules = firewall_chains(vxlan_port=4789, vnis=[4097])["c_forward"].rules
+    assert rules[0].startswith("oifname != ")
+    assert rules[-1].endswith(" drop")
+    assert set(rules[1:-1]) == {"ct state established,related accept", "ct status dnat accept", "iifname . oifname @same_bridge accept"}
+    assert list(firewall_lookups(nodes=[], bridges=["sb-b", "sb-a"])["same_bridge"].elements) == ['"sb-a" . "sb-a"', '"sb-b" . "sb-b"']
+
+
+def test_only_nodes_of_the_cluster_may_send_into_an_overlay() -> None:
+    chains = firewall_chains(vxlan_port=4790, vnis=[4098, 4096])
+    assert chains["c_tunnel"].rules == ("udp dport 4790 @th,96,24 { 4096, 4098 } ip saddr != @nodes drop",)
+    assert firewall_chains(vxlan_port=4790, vnis=[])["c_tunnel"].rules == ()
+
+
+def test_docker_is_told_to_let_pass_what_carries_our_mark() -> None:
+    assert docker_user_rule(20) == ("-m", "connmark", "--mark", "0x80000/0x80000", "-j", "ACCEPT")
