@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tarfile
@@ -201,6 +202,11 @@ def front(engine: Dockerd) -> Iterator[Front]:
         )
     try:
         wait_until(lambda: os.path.exists(path), "the front listens")
+        with socket.socket(socket.AF_UNIX) as first:
+            first.connect(path)
+            first.sendall(b"GET /_ping HTTP/1.1\r\nConnection: close\r\n\r\n")
+            while first.recv(4096):
+                pass
         yield Front(path, process.pid, Front(path, process.pid).sockets)
         assert process.poll() is None, "the front died"
     finally:
@@ -214,6 +220,12 @@ def docker(request: pytest.FixtureRequest, front: Front) -> Docker:
     if not os.path.exists(request.param):
         pytest.skip(f"no docker CLI at {request.param}")
     return Docker(request.param, front.socket)
+
+
+@pytest.fixture(scope="session")
+def newest(front: Front) -> Docker:
+    """The newer CLI alone, for what does not depend on the client's age."""
+    return Docker(CLIS["cli28"], front.socket)
 
 
 @pytest.fixture(scope="session")

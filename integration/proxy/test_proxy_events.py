@@ -13,7 +13,7 @@ import pytest
 
 from cluster.aio.clock import SystemClock
 from cluster.aio.supervise import background
-from integration.proxy.conftest import CLIS, Docker, Dockerd, Front, docker_at
+from integration.proxy.conftest import CLIS, Docker, Dockerd, docker_at
 from node_agent.api.engine_link import EngineLink
 from node_agent.api.engine_proxy import EngineProxy
 from node_agent.api.event_merge import Actor, Event
@@ -139,13 +139,13 @@ async def test_an_engine_that_dies_costs_no_event_of_the_swarm_and_doubles_none(
     assert [(event["Action"], event["Actor"]["Attributes"]["name"]) for event in told] == [("create", "after"), ("destroy", "after")]
 
 
-def test_the_daemon_answers_while_the_engine_is_dead_and_goes_on_when_it_is_back(engine: Dockerd, front: Front, docker: Docker) -> None:
+def test_the_daemon_answers_while_the_engine_is_dead_and_goes_on_when_it_is_back(engine: Dockerd, newest: Docker) -> None:
     engine.stop()
     try:
-        assert "cannot connect to the container engine at unix://" in docker.refused("ps")
-        assert "cannot connect to the container engine" in docker("version", "--format", "{{.Server.Platform.Name}}")
-        assert docker("info", "--format", "{{.Swarm.LocalNodeState}}") == "inactive"
-        assert "WARNING: cannot connect to the container engine" in docker("info", "--format", '{{join .Warnings "\\n"}}')
+        assert "cannot connect to the container engine at unix://" in newest.refused("ps")
+        assert "cannot connect to the container engine" in newest("version", "--format", "{{.Server.Platform.Name}}")
+        assert newest("info", "--format", "{{.Swarm.LocalNodeState}}") == "inactive"
+        assert "WARNING: cannot connect to the container engine" in newest("info", "--format", '{{join .Warnings "\\n"}}')
     finally:
         engine.start()
-    assert docker("run", "--rm", "bb", "echo", "again") == "again"
+    assert newest("run", "--rm", "bb", "echo", "again") == "again"

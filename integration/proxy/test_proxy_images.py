@@ -66,20 +66,20 @@ def test_unused_images_are_pruned(docker: Docker, tmp_path: Path) -> None:
     assert not docker("images", "-q", "--filter", "dangling=true", "--filter", "label=dangling=1")
 
 
-def test_a_large_body_passes_without_being_held(docker: Docker, container: str, front: Front, tmp_path: Path) -> None:
+def test_a_large_body_passes_without_being_held(newest: Docker, direct: Docker, front: Front, tmp_path: Path) -> None:
     """256 MB down and up; held, they would show."""
-    docker("exec", container, "dd", "if=/dev/zero", "of=/large", "bs=1", "count=0", "seek=256M")
-    other = docker("create", "bb", "true")
+    container, other = newest("run", "-d", "bb", "sleep", "100"), newest("create", "bb", "true")
+    newest("exec", container, "dd", "if=/dev/zero", "of=/large", "bs=1", "count=0", "seek=256M")
     before = front.rss
     with (
-        docker.beside("cp", f"{container}:/large", "-") as download,
-        docker.beside("cp", "-", f"{other}:/tmp", stdin=download.stdout) as upload,
+        newest.beside("cp", f"{container}:/large", "-") as download,
+        newest.beside("cp", "-", f"{other}:/tmp", stdin=download.stdout) as upload,
     ):
         assert upload.wait(60) == 0
-    docker("cp", f"{other}:/tmp/large", str(tmp_path / "large"))
+    newest("cp", f"{other}:/tmp/large", str(tmp_path / "large"))
     assert (tmp_path / "large").stat().st_size == 256 * 1024 * 1024
     assert front.rss - before < 10 * 1024 * 1024
-    docker("rm", other)
+    direct("rm", "-f", container, other)
 
 
 def test_volumes_are_made_shown_and_removed(docker: Docker) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from cluster.api.errors import Conflict, NotFound, OutOfSequence, Unavailable
 from integration.proxy.scripted import Stage, on_both_loops
-from node_agent.api.messages import ApiRequest, ApiResponse, Conversation, HijackedResponse, StreamingResponse, json_response
+from node_agent.api.messages import ApiRequest, ApiResponse, Conversation, HijackedResponse, PassToEngine, StreamingResponse, json_response
 from node_agent.api.routing import Route
 
 ERRORS = {
@@ -58,6 +58,11 @@ async def shout(_: ApiRequest) -> HijackedResponse:
     return HijackedResponse(talk=talk)
 
 
+async def peek(request: ApiRequest) -> PassToEngine:
+    await request.json(dict[str, Any])
+    return PassToEngine()
+
+
 TICKER_ROUTE = "/services/x/logs"
 
 
@@ -69,6 +74,7 @@ def routes() -> list[Route]:
         Route("GET", TICKER_ROUTE, ticker.stream),
         Route("GET", "/services/x/closed", ticker.wait_closed),
         Route("POST", "/services/x/attach", shout),
+        Route("POST", "/auth", peek),
     ]
 
 
@@ -204,3 +210,18 @@ async def test_a_handler_may_take_the_connection_over(stage: Stage, upgrade: str
     client.writer.write(b"late")
     client.writer.write_eof()
     assert await client.rest() == b"EARLY LATEBYE"
+
+
+@on_both_loops(routes)
+async def test_a_handler_may_look_at_a_body_and_leave_the_answer_to_the_engine(stage: Stage) -> None:
+    async def script(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        body = await reader.readexactly(int(head.partition("Content-Length: ")[2].partition("\r\n")[0]))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+    stage.engine.script = script
+    client = await stage.client()
+    for _ in range(2):
+        assert (await client.ask("POST /v1.41/auth HTTP/1.1\nTransfer-Encoding: chunked", b'9\r\n{"a":"b"}\r\n0\r\n\r\n'))[::2] == (
+            200,
+            b'{"a":"b"}',
+        )

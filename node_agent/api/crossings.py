@@ -159,6 +159,23 @@ def shown_container(container: Json, crossings: Crossings) -> Json:
     return changed
 
 
+def shown_event(line: bytes, crossings: Crossings) -> bytes | None:
+    """An event of the engine with the cluster's networks by their own names; None for the coming and going of a bridge of ours."""
+    if f'"{SHADOW_PREFIX}'.encode() not in line:
+        return line
+    event: dict[str, Any] = msgspec.json.decode(line)
+    actor = event.get("Actor") or {}
+    attributes = actor.get("Attributes") or {}
+    name = attributes.get("name", "")
+    if event.get("Type") != "network" or not _is_shadow_name(name):
+        return line
+    network = crossings.shown(name)
+    if network is None or event.get("Action") not in {"connect", "disconnect"}:
+        return None
+    shown = {**event, "Actor": {"ID": network.id, "Attributes": {**attributes, "name": network.name, "type": "overlay"}}}
+    return msgspec.json.encode(shown) + b"\n"
+
+
 # -- prune -------------------------------------------------------------------------------------------------------------------
 
 
@@ -208,6 +225,10 @@ class Meeting:
             Route("POST", "/networks/{id:*}/disconnect", self.disconnect),
             Route("GET", "/networks", self.list_networks),
         ]
+
+    def show_event(self, line: bytes) -> bytes | None:
+        """For `Events`."""
+        return shown_event(line, self._crossings)
 
     async def create(self, request: ApiRequest) -> Response:
         body = await request.json(dict[str, Any])

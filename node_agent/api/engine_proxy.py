@@ -54,7 +54,7 @@ class EngineProxy:
             path=request.path if passed.path is None else passed.path,
             query=request.query if passed.query is None else Query(passed.query),
         )
-        body, spoken = passed.body, versions.spoken(request.version)
+        body, spoken = request.body.kept if passed.body is None else passed.body, versions.spoken(request.version)
         rows = rows_for(TABLE, method=call.method, path=call.path, client=request.version, engine=versions)
         if not rows:
             return _Outgoing(call, spoken, body)

@@ -92,12 +92,22 @@ def asked(request: ApiRequest, *, now: int) -> Asked:
 
 
 class Events:
-    """The noun's handler. `show` translates a line of the engine's for clients; None hides it."""
+    """The noun's handler.
+
+    `show` translates a line of the engine's for clients, None hides it; `engine_name` is what the engine calls a network of the cluster.
+    """
 
     def __init__(
-        self, link: EngineLink, swarm: SwarmEvents, clock: Clock, *, show: Callable[[bytes], bytes | None] = lambda line: line
+        self,
+        link: EngineLink,
+        swarm: SwarmEvents,
+        clock: Clock,
+        *,
+        show: Callable[[bytes], bytes | None] = lambda line: line,
+        engine_name: Callable[[str], str | None] = lambda _: None,
     ) -> None:
-        self._link, self._swarm, self._clock, self._show = link, swarm, clock, show
+        self._link, self._swarm, self._clock = link, swarm, clock
+        self._show, self._engine_name = show, engine_name
 
     def routes(self) -> Sequence[Route]:
         return [Route("GET", "/events", self.stream)]
@@ -135,9 +145,11 @@ class Events:
 
     async def _hear_engine_until_done(self, wanted: Asked, inbox: "_Inbox") -> None:
         last, recent = wanted.since, deque[bytes](maxlen=REMEMBERED)
-        since = wanted.since
+        since, filters = wanted.since, wanted.filters
+        if bridges := [bridge for name in filters.get("network") if (bridge := self._engine_name(name)) is not None]:
+            filters = filters.plus("network", *bridges)
         while True:
-            query = {"since": unix(since), "filters": wanted.filters.encode()}
+            query = {"since": unix(since), "filters": filters.encode()}
             if wanted.until is not None:
                 query["until"] = unix(wanted.until)
             try:

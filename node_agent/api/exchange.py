@@ -7,7 +7,7 @@ from types import TracebackType
 import msgspec
 
 from cluster.api.errors import TooLarge
-from node_agent.api.http import Framing, Length, RequestHead, chunk, reason_of, request_framing, write_head
+from node_agent.api.http import BadMessage, Framing, Length, RequestHead, chunk, reason_of, request_framing, write_head
 from node_agent.api.wire import CHUNK, Gone, Wire
 
 LINGER = 2.0  # seconds in which a client whose body we refused may still read why
@@ -43,6 +43,7 @@ class WireBody:
     def __init__(self, wire: Wire, framing: Framing, *, asked_to_continue: bool) -> None:
         self._wire, self._asked_to_continue = wire, asked_to_continue
         self.framing = framing
+        self.kept: bytes | None = None  # what `read` read, for whoever passes the request on
 
     @property
     def done(self) -> bool:
@@ -75,7 +76,8 @@ class WireBody:
             if size > at_most:
                 raise TooLarge(_too_large(at_most))
             parts.append(data)
-        return b"".join(parts)
+        self.kept = b"".join(parts) if self.kept is None else self.kept
+        return self.kept
 
     async def discard(self, at_most: int) -> bool:
         """Read past what nobody wanted, if it is little; whether the connection can go on."""
@@ -154,8 +156,11 @@ class Exchange:
 
     async def end(self) -> bool:
         """Settle what is left of the request; whether another may follow on this connection."""
-        if self.keep_alive and await self.body.discard(CHUNK):
-            return True
+        try:
+            if self.keep_alive and await self.body.discard(CHUNK):
+                return True
+        except BadMessage:  # the answer is out: nothing can be said about it any more
+            return False
         if not self.body.done:  # closing at once would take the answer away from a client that is still sending
             self.wire.write_eof()
             try:

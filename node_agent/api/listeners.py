@@ -67,6 +67,7 @@ def bind_tcp(host: str, port: int, *, tls: ssl.SSLContext | None = None) -> List
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         sock = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # inherited: a machine that vanished is noticed at last
     except OSError as error:
         raise InvalidArgument(f"cannot listen on tcp://{host}:{port}: {error.strerror}") from error
     return Listening(sock, tls)

@@ -71,6 +71,11 @@ class Query:
 class Body(Protocol):
     """The request's body, still on its way."""
 
+    @property
+    def kept(self) -> bytes | None:
+        """What `read` has read."""
+        ...
+
     async def read(self, at_most: int) -> bytes:
         """All of it; raises TooLarge when it is more than `at_most`."""
         ...

@@ -4,6 +4,7 @@ A table of routes says what is ours; every other path is the engine's. This is a
 """
 
 import asyncio
+import contextlib
 import logging
 import socket
 import ssl
@@ -101,12 +102,16 @@ class ApiServer:
             while (head := await _next_head(wire)) is not None:
                 exchange = Exchange(wire, head, common=self._common)
                 await self._answer(exchange)
+                log.debug("%s %s", head.method, head.target)
                 if not await exchange.end():
                     break
         except BadMessage as bad:
-            Exchange(wire, RequestHead("GET", "/", 0, Headers()), common=self._common).refuse(bad.status, str(bad))
+            with contextlib.suppress(Gone):
+                Exchange(wire, RequestHead("GET", "/", 0, Headers()), common=self._common).refuse(bad.status, str(bad))
         except (ConnectionError, TimeoutError):
             pass
+        except Exception:  # one connection's trouble is not another's
+            log.exception("a connection to the API failed")
         finally:
             wire.close()
 

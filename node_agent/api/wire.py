@@ -173,11 +173,6 @@ class Wire(asyncio.Protocol):
         self.write(data)
         await self.drain()
 
-    @property
-    def is_blocked(self) -> bool:
-        """Whether the other side is slow to take what we wrote."""
-        return not self._writable.is_set()
-
     def write_eof(self) -> None:
         """End our direction; the other one stays."""
         if self.gone or self._finished:

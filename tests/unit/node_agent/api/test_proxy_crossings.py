@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from cluster.api.errors import Forbidden
@@ -12,6 +13,7 @@ from node_agent.api.crossings import (
     ShownNetwork,
     is_shadow,
     shown_container,
+    shown_event,
     with_engine_networks,
     with_our_socket,
 )
@@ -134,3 +136,30 @@ def test_a_shadow_is_known_by_label_or_name() -> None:
     assert is_shadow({"Name": "shoal-0123456789ab", "Labels": None})
     assert not is_shadow({"Name": "shoal-mine", "Labels": {}})
     assert not is_shadow({"Name": "shoal", "Labels": {}})
+
+
+def network_event(action: str, name: str) -> bytes:
+    return b'{"Type":"network","Action":"%b","Actor":{"ID":"e","Attributes":{"container":"c","name":"%b","type":"bridge"}}}\n' % (
+        action.encode(),
+        name.encode(),
+    )
+
+
+def test_an_event_of_a_bridge_of_ours_is_one_of_the_clusters_network() -> None:
+    shown = shown_event(network_event("connect", "shoal-0123456789ab"), OneNetwork())
+    assert shown is not None
+    assert msgspec.json.decode(shown)["Actor"] == {"ID": "netid", "Attributes": {"container": "c", "name": "web", "type": "overlay"}}
+
+
+def test_the_coming_and_going_of_a_bridge_of_ours_is_not_told() -> None:
+    assert shown_event(network_event("create", "shoal-0123456789ab"), OneNetwork()) is None
+    assert shown_event(network_event("connect", "shoal-ffffffffffff"), OneNetwork()) is None
+
+
+def test_other_events_are_told_as_they_are() -> None:
+    for line in (
+        network_event("connect", "bridge"),
+        network_event("create", "shoal-mine"),
+        b'{"Type":"container","x":"shoal-0123456789ab"}\n',
+    ):
+        assert shown_event(line, OneNetwork()) == line
