@@ -40,6 +40,7 @@ from manager.dispatcher.session import NodeSession, Surroundings
 from manager.dispatcher.statuses import BATCH, Reports, status_changes
 from manager.dispatcher.touched import touched
 from manager.store.proposer import Proposer
+from manager.store.snapshot import Snapshot
 from manager.store.store import Store
 
 GATHER = 0.02
@@ -301,10 +302,8 @@ class Dispatcher:
             )
 
     def _look(self) -> None:
-        before, now = self._around.views.now, self._store.snapshot
-        views = self._around.views if now is before else Views(now)
-        if now is not before:
-            self._tell(before.version, views)
+        before, now = self._around.views, self._store.snapshot
+        views = before if now is before.now else self._tell(before, now)
         settled = max(self._around.settled, self._settled(views))
         around = Surroundings(views=views, managers=self._managers(), settled=settled)
         is_news = (settled, around.managers) != (self._around.settled, self._around.managers)
@@ -313,21 +312,22 @@ class Dispatcher:
             for session in self._sessions.values():
                 session.stir()
 
-    def _tell(self, version: int, views: Views) -> None:
-        now, before = views.now, self._around.views.now
-        changes = now.changes_since(before)
+    def _tell(self, before: Views, now: Snapshot) -> Views:
+        """Tell every session what it has not heard of; the views from which it will."""
+        changes = now.changes_since(before.now)
         if changes is None:
             for session in self._sessions.values():
-                session.begin_anew(version)
-            return
-        what = touched(before, now, changes)
+                session.begin_anew(before.now.version)
+            return Views(now)
+        what = touched(before.now, now, changes)
+        views = before.after(now, what.services)
         for node_id in what.gone_nodes:
             self._forget(node_id)
         for node_id, session in self._sessions.items():
-            tasks = what.tasks.get(node_id, ())
-            services = [service_id for service_id in what.services if session.meets(service_id, views)]
+            tasks, services = what.tasks.get(node_id, ()), session.met(what.services, views)
             if tasks or services or what.dependencies or what.everywhere:
-                session.touch(tasks=tasks, services=services, before=version)
+                session.touch(tasks=tasks, services=services, before=before.now.version)
+        return views
 
     def _forget(self, node_id: Id) -> None:
         self._liveness.forget(node_id)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from cluster.api.endpoint import Backend, EndpointUpdate, OverlayNetwork, Peer, ServiceEndpoint, ServiceNetwork
 from cluster.api.ids import Id
 from cluster.api.objects import Service, Task
-from cluster.api.states import Kind, Membership, NodeState, TaskState
+from cluster.api.states import Membership, NodeState, TaskState
 from manager.dispatcher.assign import overlay
 from manager.store.snapshot import Snapshot
 
@@ -35,19 +35,33 @@ class Plane(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Views:
-    """The endpoints of one snapshot, each worked out once for however many nodes ask."""
+    """The endpoints of one snapshot, each worked out once for however many nodes ask.
+
+    Of a later snapshot, `after` keeps those that were not touched; one that was touched and looks the same stays the same value. So a
+    node that was told this very value has heard it, and nothing needs to be compared for each node.
+    """
 
     def __init__(self, now: Snapshot) -> None:
         self.now = now
         self._services: dict[Id, ServiceEndpoint | None] = {}
+        self._former: dict[Id, ServiceEndpoint | None] = {}
         self._common: tuple[tuple[Peer, ...], Settings] | None = None
         self._places: dict[Id, frozenset[Id]] = {}
-        self._leftover: frozenset[Id] | None = None
+
+    def after(self, now: Snapshot, touched: Iterable[Id]) -> "Views":
+        """The views of a later snapshot, in which only these services may look different."""
+        later = Views(now)
+        later._services, later._places = dict(self._services), dict(self._places)
+        for service_id in touched:
+            later._former[service_id] = later._services.pop(service_id, None)
+            later._places.pop(service_id, None)
+        return later
 
     def service(self, service_id: Id) -> ServiceEndpoint | None:
         """None for a service that is not there and has no tasks left."""
         if service_id not in self._services:
-            self._services[service_id] = endpoint_of(self.now, service_id)
+            found, former = endpoint_of(self.now, service_id), self._former.get(service_id)
+            self._services[service_id] = former if found is not None and _same(found, former) else found
         return self._services[service_id]
 
     def concerns(self, service_id: Id, networks: Mapping[Id, OverlayNetwork]) -> bool:
@@ -68,16 +82,11 @@ class Views:
         return self._common
 
     def candidates(self, networks: Iterable[Id]) -> frozenset[Id]:
-        """The services that a node on these networks may meet there; some turn out to have nothing on them yet."""
-        if self._leftover is None:
-            self._leftover = frozenset(one for one in self.now.indexes.by_service if one not in self.now.services)
-        found = set(self._leftover)
-        for network_id in networks:
-            found.update(self.now.users_of(Kind.NETWORK, network_id))
-        return frozenset(found)
+        """The services that a node on these networks may meet there; some turn out to have nothing to be met yet."""
+        return frozenset(service_id for network_id in networks for service_id in self.now.services_on(network_id))
 
     def publishing(self) -> frozenset[Id]:
-        return frozenset(self.now.ports_taken.values())
+        return frozenset(owner for owners in self.now.indexes.ingress_ports.values() for owner in owners)
 
 
 # -- one node --------------------------------------------------------------------------------------------------------------------------
@@ -98,7 +107,7 @@ def step(views: Views, node_id: Id, plane: Plane, touched: Iterable[Id], *, move
     if networks.keys() != plane.networks.keys():
         looked_at |= views.candidates(networks.keys() - plane.networks.keys()) | plane.services.keys()
     met = _met(views, looked_at, networks)
-    changed = {one: endpoint for one, endpoint in met.items() if not _same(endpoint, plane.services.get(one))}
+    changed = {one: endpoint for one, endpoint in met.items() if endpoint is not plane.services.get(one)}
     gone = tuple(sorted(one for one in looked_at if one in plane.services and one not in met))
     services = {**plane.services, **changed}
     for one in gone:
@@ -142,8 +151,8 @@ def _met(views: Views, services: Iterable[Id], networks: Mapping[Id, OverlayNetw
     return met
 
 
-def _same(endpoint: ServiceEndpoint, told: ServiceEndpoint | None) -> bool:
-    return told is not None and (endpoint is told or replace(endpoint, version=told.version) == told)
+def _same(endpoint: ServiceEndpoint, former: ServiceEndpoint | None) -> bool:
+    return former is not None and replace(endpoint, version=former.version) == former
 
 
 def networks_on(now: Snapshot, node_id: Id) -> dict[Id, OverlayNetwork]:

@@ -106,11 +106,13 @@ class NodeSession:
             self._is_stale, self._stale_since = True, before
         self.stir()
 
-    def meets(self, service_id: Id, views: Views) -> bool:
-        """The node was told of the service, or should be."""
+    def met(self, services: frozenset[Id], views: Views) -> frozenset[Id]:
+        """Those of these services that the node was told of, or should be."""
         if self._plane is None:
-            return False
-        return service_id in self._plane.services or views.concerns(service_id, self._plane.networks)
+            return frozenset()
+        known = services & self._plane.services.keys()
+        networks = self._plane.networks
+        return known | {one for one in services - known if views.concerns(one, networks)}
 
     def taken(self, sequence: int) -> None:
         """The statuses up to this message are committed."""

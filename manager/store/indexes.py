@@ -38,6 +38,8 @@ class Indexes(Struct, frozen=True, kw_only=True, gc=False):
     usage: Map[Id, Usage] = Map()
     addresses: Map[Id, Map[int, int]] = Map()
     """network -> offset in its subnet -> how many hold it: one, unless somebody erred."""
+    on_network: Map[Id, Map[Id, int]] = Map()
+    """network -> services with a virtual IP or a task there, spec or not: a service that moves away is there until its last task is gone"""
     ingress_ports: Map[PortKey, tuple[Id, ...]] = Map()
     host_ports: Map[PortKey, tuple[Id, ...]] = Map()
     users: Map[Reference, Map[Id, bool]] = Map()
@@ -83,8 +85,8 @@ class IndexDraft:
     """The indexes while a change set is applied. Every method says what an object was and what it is now."""
 
     __slots__ = (
-        "_addresses", "_by_node", "_by_service", "_by_slot", "_by_state", "_host_ports", "_ingress_ports", "_names", "_template_uses",
-        "_usage", "_users",
+        "_addresses", "_by_node", "_by_service", "_by_slot", "_by_state", "_host_ports", "_ingress_ports", "_names", "_on_network",
+        "_template_uses", "_usage", "_users",
     )  # fmt: skip
 
     def __init__(self, base: Indexes) -> None:
@@ -95,6 +97,7 @@ class IndexDraft:
         self._by_state = Groups(base.by_state)
         self._usage = UsageDraft(base.usage)
         self._addresses = Counts(base.addresses)
+        self._on_network = Counts(base.on_network)
         self._ingress_ports = Claims(base.ingress_ports)
         self._host_ports = Claims(base.host_ports)
         self._users = Groups(base.users)
@@ -178,12 +181,14 @@ class IndexDraft:
         """An ended task keeps its attachments for the record, not the addresses."""
         if not task.state.ended:
             for attachment in task.attachments:
+                self._on_network.add(attachment.network_id, task.service_id)
                 if attachment.address:
                     self._addresses.add(attachment.network_id, offset_of(attachment.address))
 
     def _free_addresses(self, task: Task) -> None:
         if not task.state.ended:
             for attachment in task.attachments:
+                self._on_network.take(attachment.network_id, task.service_id)
                 if attachment.address:
                     self._addresses.take(attachment.network_id, offset_of(attachment.address))
 
@@ -203,6 +208,11 @@ class IndexDraft:
         )  # fmt: skip
         self._claimed(self._ingress_ports, service.id, port_claims(old, "ingress"), port_claims(new, "ingress"))
         self._claimed(self._host_ports, service.id, port_claims(old, "host"), port_claims(new, "host"))
+        moved(
+            _places(old), _places(new),
+            take=lambda network_id: self._on_network.take(network_id, service.id),
+            add=lambda network_id: self._on_network.add(network_id, service.id),
+        )  # fmt: skip
         moved(
             _vips(old), _vips(new),
             take=lambda vip: self._addresses.take(*vip), add=lambda vip: self._addresses.add(*vip),
@@ -240,6 +250,7 @@ class IndexDraft:
             by_state=self._by_state.finish(),
             usage=self._usage.finish(),
             addresses=self._addresses.finish(),
+            on_network=self._on_network.finish(),
             ingress_ports=self._ingress_ports.finish(),
             host_ports=self._host_ports.finish(),
             users=self._users.finish(),
@@ -267,6 +278,12 @@ def _vips(service: Service | None) -> frozenset[tuple[Id, int]]:
     if service is None or service.endpoint is None:
         return frozenset()
     return frozenset((vip.network_id, offset_of(vip.addr)) for vip in service.endpoint.virtual_ips if vip.addr)
+
+
+def _places(service: Service | None) -> frozenset[Id]:
+    if service is None or service.endpoint is None:
+        return frozenset()
+    return frozenset(vip.network_id for vip in service.endpoint.virtual_ips)
 
 
 def _gateway(network: Network | None) -> int | None:

@@ -3,7 +3,7 @@
 Tables and indexes iterate in no particular order (it differs between processes): a plan that depends on order sorts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from msgspec import Struct
 
@@ -23,6 +23,7 @@ HISTORY_IDS = 20_000
 
 NONE: frozenset[Id] = frozenset()
 NOWHERE: Map[int, int] = Map()
+NOBODY: Map[Id, int] = Map()
 
 
 class Changes(Struct, frozen=True, kw_only=True, gc=False):
@@ -146,6 +147,10 @@ class Snapshot(Struct, frozen=True, kw_only=True, gc=False):
     def users_of(self, kind: Kind, object_id: Id) -> Mapping[Id, Service]:
         """The services whose spec refers to this secret, config or network."""
         return Selection(self.indexes.users.get((kind, object_id), EMPTY), self.services)
+
+    def services_on(self, network_id: Id) -> Collection[Id]:
+        """The services, removed ones with tasks left among them, that have a virtual IP or a task on a network."""
+        return self.indexes.on_network.get(network_id, NOBODY).keys()
 
     # -- what changed --------------------------------------------------------------------------------------------------------------
     def changes_since(self, other: "Snapshot") -> Changes | None:

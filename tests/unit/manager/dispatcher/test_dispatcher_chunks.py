@@ -3,10 +3,10 @@
 import msgspec
 
 from cluster.api.assignment import AssignedConfig, AssignedSecret, AssignedTask, Assignments, Endpoints
-from cluster.api.endpoint import EndpointUpdate, Peer, ServiceEndpoint
-from cluster.api.specs import ContainerSpec, TaskSpec
+from cluster.api.endpoint import Backend, EndpointUpdate, Peer, ServiceEndpoint, ServiceNetwork
+from cluster.api.specs import ContainerSpec, PortConfig, TaskSpec
 from cluster.api.states import TaskState
-from manager.dispatcher.chunks import assignment_parts, endpoint_parts
+from manager.dispatcher.chunks import PART_BYTES, assignment_parts, endpoint_parts
 
 LIMIT = 4 << 20
 
@@ -60,3 +60,21 @@ def test_large_endpoint_updates_come_in_parts_that_add_up() -> None:
     assert {part.update.version for part in parts} == {9}
     assert tuple(one for part in parts for one in part.update.services) == services
     assert [part.update.peers for part in parts] == [peers] + [None] * (len(parts) - 1)
+
+
+def test_a_part_is_never_larger_than_its_estimate() -> None:
+    """The longest that names, ids and addresses can be: the estimate must still be above what is sent."""
+    name, long_id = "é" * 63, "z" * 25
+    backend = Backend(
+        task_id=long_id, node_id=long_id, slot=2**31, ready=True,
+        addresses={f"{one}{long_id[1:]}": "255.255.255.255" for one in range(3)}, container_name=f"{name}.{long_id}.{long_id}",
+    )  # fmt: skip
+    service = ServiceEndpoint(
+        service_id=long_id, name=name, version=2**60, dnsrr=True,
+        networks=tuple(ServiceNetwork(network_id=long_id, vip="255.255.255.255", aliases=(name,) * 3) for _ in range(3)),
+        ports=(PortConfig(name=name, protocol="tcp", target_port=65535, published_port=65535, publish_mode="ingress"),) * 3,
+        backends=(backend,) * 100,
+    )  # fmt: skip
+    parts = endpoint_parts(EndpointUpdate(version=9, complete=True, services=(service,) * 300))
+    assert len(parts) > 2
+    assert all(size(part) <= PART_BYTES for part in parts)

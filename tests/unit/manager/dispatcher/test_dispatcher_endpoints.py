@@ -8,7 +8,7 @@ from cluster.api.endpoint import EndpointUpdate, ServiceNetwork
 from cluster.api.objects import Attachment, Cluster, Endpoint, Network, Node, NodeStatus, Service, Task, TaskStatus, VirtualIP
 from cluster.api.specs import EndpointSpec, NetworkAttachmentConfig, NetworkSpec, PortConfig, ServiceSpec, TaskSpec
 from cluster.api.states import Kind, NodeState, TaskState
-from manager.dispatcher.endpoints import Plane, Views, complete, step
+from manager.dispatcher.endpoints import Views, complete, step
 from manager.store.apply import apply
 from manager.store.snapshot import EMPTY_SNAPSHOT, Snapshot
 
@@ -131,34 +131,45 @@ def test_tasks_of_a_lost_node_take_no_traffic() -> None:
 
 
 # -- steps -----------------------------------------------------------------------------------------------------------------------------
-def start(now: Snapshot, node_id: str = "n1") -> Plane:
-    return complete(Views(now), node_id)[0]
+class Told:
+    """A node that hears every update."""
+
+    def __init__(self, now: Snapshot, node_id: str = "n1") -> None:
+        self.node_id = node_id
+        self.views = Views(now)
+        self.plane, _ = complete(self.views, node_id)
+
+    def hears(self, now: Snapshot, *touched: str, moved: bool = True) -> EndpointUpdate | None:
+        self.views = self.views.after(now, touched)
+        self.plane, update = step(self.views, self.node_id, self.plane, touched, moved=moved)
+        return update
 
 
 def test_a_step_says_only_what_changed() -> None:
     now = put(FRONT, task("t1", "s1", "n1", "net1"))
-    plane = start(now)
-    assert step(Views(put(now)), "n1", plane, ["s1", "s3"], moved=True) == (plane, None)
+    node = Told(now)
+    now = put(now, TaskChange(id="t1", status=TaskStatus(state=TaskState.RUNNING, message="still")))
+    assert node.hears(now, "s1", "s3") is None
     now = put(now, TaskChange(id="t1", desired_state=TaskState.SHUTDOWN))
-    after, update = step(Views(now), "n1", plane, ["s1"], moved=True)
+    update = node.hears(now, "s1")
     assert update is not None
     assert (update.version, update.complete, update.peers, update.networks) == (now.version, False, None, None)
     assert names(update) == ["s1"]
     assert not update.services[0].backends[0].ready
-    assert after.services["s1"] == update.services[0]
+    assert node.plane.services["s1"] == update.services[0]
 
 
 def test_a_task_on_a_new_network_brings_everything_on_it() -> None:
     now = put(FRONT, task("t1", "s1", "n1", "net1"), task("t2", "s2", "n2", "net2"))
-    plane = start(now)
+    node = Told(now)
     now = put(now, task("t3", "s2", "n1", "net2"))
-    plane, update = step(Views(now), "n1", plane, ["s2"], moved=True)
+    update = node.hears(now, "s2")
     assert update is not None
     assert update.networks is not None
     assert [one.network_id for one in update.networks] == ["net1", "net2"]
     assert [one.task_id for one in update.services[0].backends] == ["t2", "t3"]
     now = put(now, TaskChange(id="t3", status=TaskStatus(state=TaskState.FAILED)))
-    _, update = step(Views(now), "n1", plane, ["s2"], moved=True)
+    update = node.hears(now, "s2")
     assert update is not None
     assert update.gone_services == ("s2",)
     assert update.networks is not None
@@ -167,22 +178,22 @@ def test_a_task_on_a_new_network_brings_everything_on_it() -> None:
 
 def test_a_removed_service_loses_name_and_address_at_once_and_its_last_task_keeps_its_forwarding() -> None:
     now = put(FRONT, task("t1", "s1", "n1", "net1"), task("t2", "s1", "n2", "net1"))
-    plane = start(now)
+    node = Told(now)
     now = put(now, Remove(kind=Kind.SERVICE, id="s1"), *(TaskChange(id=one, desired_state=TaskState.REMOVE) for one in ("t1", "t2")))
-    plane, update = step(Views(now), "n1", plane, ["s1"], moved=True)
+    update = node.hears(now, "s1")
     assert update is not None
     [left] = update.services
     assert (left.networks, left.ports, [one.ready for one in left.backends]) == ((), (), [False, False])
     now = put(now, Remove(kind=Kind.TASK, id="t1"), Remove(kind=Kind.TASK, id="t2"))
-    _, update = step(Views(now), "n1", plane, ["s1"], moved=True)
+    update = node.hears(now, "s1")
     assert update is not None
     assert update.gone_services == ("s1",)
 
 
 def test_a_new_peer_is_told_with_all_others() -> None:
-    plane = start(FRONT)
+    node = Told(FRONT)
     now = put(FRONT, Put(object=replace(FRONT.nodes["n3"], number=3), base=1))
-    _, update = step(Views(now), "n1", plane, (), moved=False)
+    update = node.hears(now, moved=False)
     assert update is not None
     assert update.peers is not None
     assert [one.number for one in update.peers] == [1, 2, 3]

@@ -176,6 +176,7 @@ def rebuilt(now: Snapshot) -> Indexes:
         by_slot=claimed((slot_of(task), task.id) for task in tasks),
         usage=used(now),
         addresses=addressed(now),
+        on_network=placed(now),
         ingress_ports=claimed(published(now, "ingress")),
         host_ports=claimed(published(now, "host")),
         users=grouped((reference, one.id) for one in now.services.values() for reference in references_of(one.spec)),
@@ -221,6 +222,18 @@ def addressed(now: Snapshot):
         group = found.setdefault(network_id, {})
         group[offset_of(address)] = group.get(offset_of(address), 0) + 1
     return Map({network_id: Map(group) for network_id, group in found.items()})
+
+
+def placed(now: Snapshot):
+    found = {}
+    for service in now.services.values():
+        for network_id in {vip.network_id for vip in service.endpoint.virtual_ips} if service.endpoint else ():
+            found.setdefault(network_id, []).append(service.id)
+    for task in now.tasks.values():
+        if not task.state.ended:
+            for one in task.attachments:
+                found.setdefault(one.network_id, []).append(task.service_id)
+    return Map({network_id: counted(services) for network_id, services in found.items()})
 
 
 def used(now: Snapshot):
