@@ -99,7 +99,7 @@ def _put_service(session: Session, request: convert.ServiceRequest, existing: Js
     else:
         session.say(f"Updating service {request.name} (id: {existing['ID']})")
         path, query, verb = f"/services/{existing['ID']}/update", {"version": existing["Version"]["Index"]}, "update"
-        ask = _carry_over(spec, existing, how)
+        ask = _carry_over(spec, request.image, existing, how)
     warning = images.pin(session.client, spec, auth, ask=ask)
     answer = _posted(session, path, spec, query, headers, failing=f"failed to {verb} service {request.name}")
     for said in [*(answer.get("Warnings") or []), *([warning] if warning else [])]:
@@ -120,11 +120,11 @@ def _named(references: Sequence[Mapping[str, Any]] | None, member: str) -> list[
     return [str(one[member]) for one in references or ()]
 
 
-def _carry_over(spec: dict[str, Any], existing: Json, how: Choices) -> bool:
+def _carry_over(spec: dict[str, Any], image: str, existing: Json, how: Choices) -> bool:
     """Keep what the last deploy found out about an image that is the same; whether to ask the registry anew."""
     task, before = spec["TaskTemplate"], existing["Spec"]["TaskTemplate"]
     task["ForceUpdate"] = before.get("ForceUpdate") or 0
-    unchanged = task["ContainerSpec"]["Image"] == (existing["Spec"].get("Labels") or {}).get(IMAGE)
+    unchanged = image == (existing["Spec"].get("Labels") or {}).get(IMAGE)
     if how.resolve_image == "always":
         return True
     if unchanged:
