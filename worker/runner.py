@@ -68,6 +68,8 @@ class Runner:
         self._prepared = False
         self._attached_pid = 0
         self._wakes = Latest(0)
+        self._sight: tuple[int, ContainerState | None] | None = None
+        """What the engine last showed, and as of which wake."""
         self._backoff = Backoff(first=0.2, cap=5.0, rng=around.rng)
 
     @property
@@ -114,6 +116,7 @@ class Runner:
                 await self._perform(action, container)
             self._backoff.reset()
         except (EngineError, SandboxError) as error:
+            self._sight = None
             if not isinstance(error, EngineGone):  # that one concerns all tasks; the worker says it once
                 _log.warning("task %s: %s; trying again", self._task.name, error)
             await self._pause(seen)
@@ -127,9 +130,13 @@ class Runner:
         await first_of(lambda: self._around.clock.sleep(delay), wake)
 
     async def _look(self) -> ContainerState | None:
+        """The container as it is. What was seen holds until something wakes us or we touch it: inspects are half an engine's work."""
         if not self._known.container_id or self._known.removed:
             return None
-        return await self._around.engine.inspect(self._known.container_id)
+        if self._sight is None or self._sight[0] != self._wakes.revision:
+            revision = self._wakes.revision
+            self._sight = revision, await self._around.engine.inspect(self._known.container_id)
+        return self._sight[1]
 
     def _facts(self) -> Facts:
         return Facts(files_here=not self._around.dependencies.missing(self._task), attached_pid=self._attached_pid)
@@ -176,6 +183,7 @@ class Runner:
                 await self._wait_drained()
                 self._save(replace(self._known, winding=Winding.DRAINED))
             case do.Stop():
+                self._sight = None
                 await around.engine.stop(self._known.container_id, grace=action.grace / SECOND, signal=action.signal)
 
     async def _give_back(self, action: do.Clean | do.RemoveContainer) -> None:
@@ -185,6 +193,7 @@ class Runner:
                 self._around.dependencies.release(self._task.id)
                 self._save(replace(self._known, cleaned=True))
             case do.RemoveContainer():
+                self._sight = None
                 if self._known.container_id:
                     await self._around.engine.remove(self._known.container_id)
                 self._save(replace(self._known, removed=True))
@@ -223,6 +232,7 @@ class Runner:
             self._reject(str(error))
         else:
             self._save(replace(self._known, container_id=container_id))
+            self._sight = self._wakes.revision, ContainerState(id=container_id, name=task.name, created_only=True)
 
     async def _start(self) -> None:
         around = self._around
@@ -237,7 +247,8 @@ class Runner:
             except EngineError as error:
                 self._end(TaskState.FAILED, start_failed(str(error)))
                 return
-        started = await around.engine.inspect(self._known.container_id)
+        self._sight = None
+        started = await self._look()
         if started is not None:
             self._save(replace(self._known, started_at=started.started_at))
 

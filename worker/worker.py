@@ -122,11 +122,6 @@ class Worker:
         runner = self._runners.get(task_id)
         return runner.known.container_id or None if runner is not None and not runner.known.removed else None
 
-    def has_ended(self, task_id: Id) -> bool:
-        """Whether it came to its end here. False for one that this node has not heard of (yet)."""
-        runner = self._runners.get(task_id)
-        return runner is not None and runner.known.state.ended
-
     def ended(self, task_id: Id) -> bool:
         """Whether this node will run no container of the task any more: it has ended, or is not ours."""
         runner = self._runners.get(task_id)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from worker.ports import EngineEvent
 
-KINDS = frozenset({"create", "start", "die", "oom", "destroy", "pause", "unpause", "health_status"})
+KINDS = frozenset({"start", "die", "oom", "destroy", "pause", "unpause", "health_status"})
 """What may change our mind about a container; exec and attach events, of which there are many, do not."""
 
 

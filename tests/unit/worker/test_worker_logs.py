@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from cluster.aio.supervise import background
-from cluster.api.assignment import Credit, LogChunk, LogOrder
+from cluster.api.assignment import AssignedSecret, Credit, LogChunk, LogOrder
 from cluster.api.errors import Unavailable
+from cluster.api.specs import ContainerSpec, FileTarget, SecretReference
 from cluster.api.states import TaskState
 from tests.unit.worker.worker_stage import Daemon, Stage
 from tests.unit.worker.worker_values import assigned
@@ -56,7 +57,7 @@ class Scene:
         self.reader = LogReader(
             stage.engine,
             container_of=daemon.worker.container_of,
-            ended=daemon.worker.has_ended,
+            ended=daemon.worker.ended,
             publish=self.publish,
             clock=stage.clock,
         )
@@ -132,10 +133,20 @@ async def test_a_followed_stream_takes_new_tasks(tmp_path: Path) -> None:
 
 
 async def test_a_task_is_followed_from_before_it_has_a_container(tmp_path: Path) -> None:
+    secret = SecretReference(secret_id="x1", secret_name="db", file=FileTarget(name="pw", mode=0o400))
+    waiting = assigned("t3", slot=3, spec=ContainerSpec(image="app", secrets=(secret,)))
     async with scene(tmp_path, b"hello\n") as acted:
+        await acted.daemon.step(waiting)
         await acted.order("t3", follow=True)
-        await acted.daemon.step(assigned("t3", slot=3))
+        assert (acted.client.lines, acted.client.ended) == ([], [])
+        await acted.daemon.complete(waiting, secrets=[AssignedSecret(id="x1", version=1, name="db", data=b"hush")])
         assert acted.client.lines == [("t3", b"hello\n")]
+
+
+async def test_a_stream_names_itself_before_anything_is_said(tmp_path: Path) -> None:
+    async with scene(tmp_path) as acted:
+        await acted.order("t1", follow=True)
+        assert acted.client.chunks == [LogChunk(stream="s", task_id="")]
 
 
 async def test_a_reader_that_stops_reading_stops_the_log(tmp_path: Path) -> None:
