@@ -13,7 +13,8 @@ from stack_specs.interpolate import interpolate
 from stack_specs.merge import merge
 from stack_specs.model import Stack
 from stack_specs.objects import read_configs, read_networks, read_secrets, read_volumes
-from stack_specs.services import Surroundings, read_service
+from stack_specs.services import read_service
+from stack_specs.surroundings import Surroundings
 from stack_specs.values import Value, show
 
 _FORBIDDEN: Mapping[str, str] = {

@@ -6,9 +6,8 @@ from typing import NamedTuple
 from stack_specs import paths
 from stack_specs.fields import Fields
 from stack_specs.model import External, FileObject, Ipam, Network, Subnet, Volume
-from stack_specs.services import Surroundings
+from stack_specs.surroundings import Surroundings
 from stack_specs.values import Value
-
 
 _CLUSTER_KEYS = ("group", "access_mode", "accessibility_requirements", "capacity_range", "secrets", "availability")
 

@@ -1,6 +1,6 @@
 """Read a service: from the mapping of a checked file to a `Service`, with its environment and its paths resolved."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -23,16 +23,8 @@ from stack_specs.model import (
     VolumeOptions,
 )
 from stack_specs.ports import Port
+from stack_specs.surroundings import Surroundings
 from stack_specs.values import Value
-
-
-class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a file is read in: the variables, the folder that relative paths start from, and how to read a file."""
-
-    env: Mapping[str, str]
-    working_dir: str
-    read: Callable[[str], bytes]
-    warnings: list[str]
 
 
 def read_service(name: str, written: Mapping[str, Value], around: Surroundings) -> Service:
