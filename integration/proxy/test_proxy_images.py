@@ -13,7 +13,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 
-from integration.proxy.conftest import Docker, Dockerd, Front, wait_until
+from integration.proxy.conftest import CLIS, Docker, Dockerd, Front, wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.engine]
 
@@ -169,6 +169,16 @@ def test_credentials_reach_a_private_registry(docker: Docker, registry: str, tmp
     docker("rmi", image)
     docker("logout", registry)
     assert "no basic auth credentials" in docker.refused("pull", image)
+
+
+def test_buildkit_builds_through_its_session(front: Front, direct: Docker, tmp_path: Path) -> None:
+    """The older CLI has BuildKit's client in it: files go over /session, the build waits for them."""
+    (tmp_path / "Dockerfile").write_text("FROM bb\nCOPY word /word\nRUN cat /word > /copy\n")
+    (tmp_path / "word").write_text("by session")
+    kit = Docker(CLIS["cli20"], front.socket, {"DOCKER_BUILDKIT": "1"})
+    kit("build", "--no-cache", "-t", "kit", str(tmp_path))
+    assert kit("run", "--rm", "kit", "cat", "/copy") == "by session"
+    direct("rmi", "kit")
 
 
 def test_builds_of_a_newer_kind_reach_the_engines_session(front: Front) -> None:
