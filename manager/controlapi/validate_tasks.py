@@ -41,7 +41,7 @@ def check_template(template: TaskSpec) -> None:
     if template.runtime not in ("", "container"):
         raise InvalidArgument(f"TaskSpec: runtime {template.runtime!r} is not supported, only containers are")
     if template.container_spec is None:
-        raise InvalidArgument("TaskSpec: missing ContainerSpec")
+        raise InvalidArgument("ContainerSpec: image reference must be provided")
     _check_resources(template.resources)
     _check_restart_policy(template.restart_policy)
     _check_placement(template.placement)

@@ -88,10 +88,9 @@ def test_images_that_docker_refuses_are_refused(image: str) -> None:
 
 
 def test_an_image_is_needed() -> None:
-    with pytest.raises(InvalidArgument, match="ContainerSpec: image reference must be provided"):
-        check_container(image="")
-    with pytest.raises(InvalidArgument, match="missing ContainerSpec"):
-        check_task(container_spec=None)
+    for container in (ContainerSpec(), ContainerSpec(args=("x",)), None):
+        with pytest.raises(InvalidArgument, match="ContainerSpec: image reference must be provided"):
+            check_task(container_spec=container)
     with pytest.raises(InvalidArgument, match="runtime 'plugin' is not supported"):
         check_task(runtime="plugin")
 
