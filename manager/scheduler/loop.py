@@ -1,6 +1,7 @@
 """The scheduler's loop: changes say which tasks wait, the latest snapshot decides, a conflict goes round again."""
 
 from collections.abc import Iterable
+from itertools import islice
 
 from cluster.aio.clock import Clock
 from cluster.aio.supervise import first_of
@@ -74,14 +75,18 @@ class Scheduler:
     def _choose(self) -> list[Id]:
         """The next tasks, template by template."""
         chosen: list[Id] = []
-        while self._pending and len(chosen) < TASKS_A_ROUND:
-            key, tasks = next(iter(self._pending.items()))
-            some = [task_id for task_id, _ in zip(tasks, range(TASKS_A_ROUND - len(chosen)), strict=False)]
+        spent: list[TemplateKey] = []
+        for key, tasks in self._pending.items():
+            some = list(islice(tasks, TASKS_A_ROUND - len(chosen)))
             for task_id in some:
                 del tasks[task_id]
             if not tasks:
-                del self._pending[key]
+                spent.append(key)
             chosen += some
+            if len(chosen) >= TASKS_A_ROUND:
+                break
+        for key in spent:
+            del self._pending[key]
         return chosen
 
     async def _round(self) -> None:
