@@ -155,7 +155,7 @@ def _receive(state: State, sender: MemberId, message: Message) -> None:
         match message:
             case PreVote() | PreVoteReply(granted=True):
                 pass  # about a term that has not begun
-            case Vote(transfer=False) if state.hears_a_leader:
+            case Vote(transfer=False) if state.hears_another_leader(than=sender):
                 return  # a member that was cut off, or removed, must not unseat a leader we hear (thesis 4.2.3)
             case Append() | Heartbeat():
                 roles.become_follower(state, message.term, sender)

@@ -60,7 +60,7 @@ def count_own_vote(state: State) -> None:
 
 
 def on_pre_vote(state: State, sender: MemberId, asked: PreVote) -> None:
-    if asked.term > state.term and state.hears_a_leader:
+    if asked.term > state.term and state.hears_another_leader(than=sender):
         return
     granted = asked.term > state.term and state.log.is_current(asked.last_index, asked.last_term)
     state.send(sender, PreVoteReply(term=asked.term if granted else state.term, granted=granted))

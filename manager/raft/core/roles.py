@@ -32,7 +32,11 @@ def become_leader(state: State) -> None:
     """The entry it begins with commits what earlier leaders left, and only so (paper 5.4.2)."""
     last = state.log.last_index
     others = [member.id for member in state.log.membership.members if member.id != state.me]
+    elected_by = state.role.granted if isinstance(state.role, Candidate) else set()
     state.role = Leader(term_start=last + 1, progress={other: Progress(following=last) for other in others})
+    for voter in elected_by - {state.me}:
+        if voter in state.role.progress:
+            state.role.progress[voter].active = True
     state.restart_timeout()
     append(state, state.role, [Noop(index=last + 1, term=state.term)])
 

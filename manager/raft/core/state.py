@@ -134,10 +134,9 @@ class State:
         """Is an entry of this term committed? Before, a leader does not know what is (paper section 8)."""
         return self.log.term_at(self.log.commit) == self.term
 
-    @property
-    def hears_a_leader(self) -> bool:
-        """Within an election timeout of a leader's word, nobody is helped to replace it (thesis 4.2.3)."""
-        return self.leader is not None and self.elapsed < self.settings.election_ticks
+    def hears_another_leader(self, than: MemberId) -> bool:
+        """Within an election timeout of a leader's word, nobody else is helped to replace it (thesis 4.2.3)."""
+        return self.leader not in (None, than) and self.elapsed < self.settings.election_ticks
 
     # Saying things
 
