@@ -69,6 +69,8 @@ class Facts(Value, frozen=True, kw_only=True):
 
     files_here: bool = True
     """The secrets and configs that the task names have arrived (they are never on a disk, so not right after a restart)."""
+    told: bool = True
+    """A manager's word came since this daemon started: until then nothing is begun, as the journal may lack the last thing it said."""
     attached_pid: int = 0
     """The process that the sandbox was last attached to by this daemon."""
 
@@ -177,6 +179,8 @@ def _towards_ready(task: AssignedTask, known: LocalTask, container: ContainerSta
 def _prepare(known: LocalTask, container: ContainerState | None, facts: Facts) -> Action:
     if container is not None:
         return Report(state=TaskState.READY, message="prepared")
+    if not facts.told:
+        return Nothing()
     if not known.pulled:
         return Pull()
     return Create() if facts.files_here else Nothing()
@@ -186,7 +190,7 @@ def _run(task: AssignedTask, known: LocalTask, container: ContainerState | None,
     if container is None:
         return Report(state=TaskState.FAILED, message=known.status.message, err=GONE_CONTAINER)
     if container.created_only:
-        return Start()
+        return Start() if facts.told else Nothing()
     if known.started_at and container.started_at != known.started_at:
         return Doom(state=TaskState.FAILED, err=FOREIGN_RESTART)
     if not container.running:
@@ -267,6 +271,13 @@ def first_record(task: AssignedTask, container: ContainerState | None, *, now: i
         status = TaskStatus(state=TaskState.FAILED, timestamp=now, message="started", err=LOST_RECORD)
         return LocalTask(task_id=task.id, status=status)
     return LocalTask(task_id=task.id, status=TaskStatus(state=TaskState.ASSIGNED, timestamp=now))
+
+
+def corrected(known: LocalTask, task: AssignedTask, *, now: int) -> LocalTask:
+    """The record, unless the manager knows of an end that it lacks: it was lost with the journal's tail, or the node was given up."""
+    if not task.state.ended or known.state.ended:
+        return known
+    return known.advance(TaskStatus(state=task.state, timestamp=now, message=known.status.message))
 
 
 def adopted(known: LocalTask, container: ContainerState) -> LocalTask:

@@ -53,6 +53,8 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     settled: Latest[int]
     """The endpoint version that every ready node has."""
     leader_in_reach: Latest[bool]
+    told: Callable[[], bool]
+    """Whether a manager's word came since this daemon started."""
     networks: Callable[[AssignedTask], tuple[OverlayNetwork, ...]]
     """The networks that a task is attached to, as they were assigned."""
 
@@ -82,6 +84,9 @@ class Runner:
 
     def update(self, task: AssignedTask) -> None:
         self._task = task
+        corrected = do.corrected(self._known, task, now=self._around.clock.wall())
+        if corrected is not self._known:
+            self._save(corrected)
         self.wake()
 
     def vanish(self) -> None:
@@ -139,7 +144,8 @@ class Runner:
         return self._sight[1]
 
     def _facts(self) -> Facts:
-        return Facts(files_here=not self._around.dependencies.missing(self._task), attached_pid=self._attached_pid)
+        files_here = not self._around.dependencies.missing(self._task)
+        return Facts(files_here=files_here, told=self._around.told(), attached_pid=self._attached_pid)
 
     # -- operations ----------------------------------------------------------------------------------------------------------------------
     async def _perform(self, action: Action, container: ContainerState | None) -> None:

@@ -78,6 +78,7 @@ class Worker:
             slots=asyncio.Semaphore(max(4, 2 * cores)),
             settled=self._settled,
             leader_in_reach=self._leader_in_reach,
+            told=lambda: self._assigned.synced,
             networks=self._networks_of,
         )
 

@@ -204,6 +204,10 @@ class MemoryEngine:
         found = [c.state for c in self._containers.values() if c.state.labels.get(TASK_LABEL) == task_id]
         return found[-1] if found else None
 
+    def containers(self) -> Sequence[ContainerState]:
+        """All there are, oldest first, whether the engine answers or not."""
+        return [container.state for container in self._containers.values()]
+
     def plan_of(self, container_id: str) -> ContainerPlan:
         return self._get(container_id).plan
 

@@ -26,6 +26,7 @@ from worker.lifecycle import (
     Winding,
     Withdraw,
     adopted,
+    corrected,
     first_record,
     next_action,
     status_of,
@@ -66,6 +67,20 @@ def test_preparing_is_pull_then_create_then_ready() -> None:
 
 def test_a_container_is_not_created_before_its_secrets_are_here() -> None:
     assert next_action(assigned(), known(TaskState.PREPARING, pulled=True), None, Facts(files_here=False)) == Nothing()
+
+
+def test_a_restarted_daemon_begins_nothing_before_it_heard_a_manager() -> None:
+    unheard = Facts(told=False)
+    assert next_action(assigned(), known(TaskState.PREPARING), None, unheard) == Nothing()
+    assert next_action(assigned(), known(TaskState.PREPARING, pulled=True), None, unheard) == Nothing()
+    assert next_action(assigned(), STARTS, CREATED, unheard) == Nothing()
+
+
+def test_an_end_that_the_record_lacks_is_taken_from_the_manager() -> None:
+    record = corrected(RUNS, assigned(state=TaskState.ORPHANED), now=1)
+    assert record.state == TaskState.ORPHANED
+    assert next_action(assigned(), record, RUNNING, ATTACHED) == Stop(grace=3 * SECOND)
+    assert corrected(RUNS, assigned(state=TaskState.RUNNING), now=1) is RUNS
 
 
 def test_a_task_wanted_ready_is_created_and_not_started() -> None:

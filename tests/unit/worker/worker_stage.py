@@ -28,6 +28,8 @@ class Stage:
         self.clock = ManualClock()
         self.engine = MemoryEngine(self.clock, images=["app"], behave=behave)
         self.told: list[tuple[Id, TaskStatus]] = []
+        self.ended_at: dict[Id, int] = {}
+        """How many calls the engine had taken when the manager learnt that a task had ended."""
         self.version = 0
 
     @asynccontextmanager
@@ -66,7 +68,10 @@ class Daemon:
 
     async def collect(self) -> None:
         async for message in self.reporter.messages():
-            self._stage.told += [(one.task_id, one.status) for one in message.statuses]
+            for one in message.statuses:
+                self._stage.told.append((one.task_id, one.status))
+                if one.status.state.ended:
+                    self._stage.ended_at.setdefault(one.task_id, len(self._stage.engine.calls))
             self.reporter.taken(message.sequence)
 
     async def complete(
