@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from cluster.aio.clock import Clock
 from cluster.aio.supervise import first_of
-from cluster.api.errors import StaleSnapshot
+from cluster.api.errors import StaleSnapshot, Unavailable
 from cluster.api.ids import Id
 from cluster.api.states import Kind, TaskState
 from manager.allocator.plan import Work, everything, plan
@@ -18,7 +18,10 @@ SWEEP_SECONDS = 30.0
 ITEMS_A_ROUND = 500
 
 PATIENCE = 5
-"""Conflicts in a row that are met by looking again at once; after more, ever later."""
+"""Conflicts in a row that are met by looking again at once; after more, ever later. A log that takes no proposal now is met slowly."""
+
+SLOWEST = 1.0
+"""Seconds; a manager that cannot agree on anything for long stops leading by itself."""
 
 Item = tuple[Kind, Id]
 
@@ -79,11 +82,11 @@ class Allocator:
                 await self._proposer.propose(equipped.changes)
                 self._last = equipped.last
                 self._conflicts = 0
-            except StaleSnapshot:
-                self._conflicts += 1
+            except (StaleSnapshot, Unavailable) as refused:
+                self._conflicts += PATIENCE if isinstance(refused, Unavailable) else 1
                 self._look_at(chosen)
         self._look_at(equipped.again)
-        await self._clock.sleep(0.01 * max(0, self._conflicts - PATIENCE))
+        await self._clock.sleep(min(SLOWEST, 0.01 * max(0, self._conflicts - PATIENCE)))
 
     async def _wait(self, revision: int) -> None:
         """Until something changes, or the sweep is due."""

@@ -4,7 +4,7 @@ import heapq
 
 from cluster.aio.clock import Clock
 from cluster.aio.supervise import first_of
-from cluster.api.errors import StaleSnapshot
+from cluster.api.errors import StaleSnapshot, Unavailable
 from cluster.api.ids import DrawId
 from manager.orchestrator.plan import affected, everything, plan
 from manager.orchestrator.round import Key
@@ -19,7 +19,10 @@ SWEEP_SECONDS = 30.0
 KEYS_A_ROUND = 500
 
 PATIENCE = 5
-"""Conflicts in a row that are met by looking again at once; after more, ever later."""
+"""Conflicts in a row that are met by looking again at once; after more, ever later. A log that takes no proposal now is met slowly."""
+
+SLOWEST = 1.0
+"""Seconds; a manager that cannot agree on anything for long stops leading by itself."""
 
 
 class Orchestrator:
@@ -82,11 +85,11 @@ class Orchestrator:
             try:
                 await self._proposer.propose(wanted.changes)
                 self._conflicts = 0
-            except StaleSnapshot:
-                self._conflicts += 1
+            except (StaleSnapshot, Unavailable) as refused:
+                self._conflicts += PATIENCE if isinstance(refused, Unavailable) else 1
                 self._look_at(keys)
         self._look_at(wanted.again)
-        await self._clock.sleep(0.01 * max(0, self._conflicts - PATIENCE))
+        await self._clock.sleep(min(SLOWEST, 0.01 * max(0, self._conflicts - PATIENCE)))
 
     def _set_alarm(self, when: float, key: Key) -> None:
         if when < self._due.get(key, float("inf")):

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import count
 
+import pytest
 from msgspec.structs import replace
 
 from cluster.aio.clock import ManualClock
@@ -176,12 +177,9 @@ async def test_a_new_leader_finds_everything_in_order_and_writes_nothing() -> No
     assert cloud.store.snapshot is before
 
 
-async def test_whatever_fails_desired_equals_observed_once_failures_stop() -> None:
-    for seed in range(5):
-        await _storm(random.Random(seed))
-
-
-async def _storm(rng: random.Random) -> None:
+@pytest.mark.parametrize("seed", range(5))
+async def test_whatever_fails_desired_equals_observed_once_failures_stop(seed: int) -> None:
+    rng = random.Random(seed)
     cloud = Cloud(nodes=5)
     await cloud.build()
     update = UpdateConfig(parallelism=2, delay=SECOND // 2, monitor=SECOND, failure_action="continue")

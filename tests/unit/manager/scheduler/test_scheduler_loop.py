@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+import pytest
+
 from cluster.aio.clock import ManualClock
 from cluster.aio.supervise import background
 from cluster.api.changes import Change, Put, Remove, TaskChange
-from cluster.api.errors import StaleSnapshot
+from cluster.api.errors import ShoalError, StaleSnapshot, Unavailable
 from cluster.api.objects import Node, NodeStatus, Service, Task, TaskStatus
 from cluster.api.specs import Placement, ServiceSpec, TaskSpec
 from cluster.api.states import Kind, NodeState, TaskState
@@ -20,23 +22,24 @@ READY = NodeStatus(state=NodeState.READY)
 class Refusing:
     """A proposer that refuses the first few sets, as if something had changed."""
 
-    def __init__(self, behind: MemoryProposer, times: int) -> None:
+    def __init__(self, behind: MemoryProposer, times: int, refusal: type[ShoalError]) -> None:
         self._behind = behind
         self.left = times
+        self._refusal = refusal
 
     async def propose(self, changes: Sequence[Change]) -> int:
         if self.left:
             self.left -= 1
-            raise StaleSnapshot("changed meanwhile")
+            raise self._refusal("not now")
         return await self._behind.propose(changes)
 
 
 class Stage:
-    def __init__(self, *, refusals: int = 0) -> None:
+    def __init__(self, *, refusals: int = 0, refusal: type[ShoalError] = StaleSnapshot) -> None:
         self.clock = ManualClock()
         self.store = Store()
         self.proposer = MemoryProposer(self.store, self.clock)
-        self.scheduler = Scheduler(self.store, Refusing(self.proposer, refusals), self.clock)
+        self.scheduler = Scheduler(self.store, Refusing(self.proposer, refusals, refusal), self.clock)
 
     async def waiting(self, task_id: str, service_id: str = "s") -> None:
         version = self.store.snapshot.services[service_id].template_version
@@ -76,13 +79,14 @@ async def test_a_task_that_found_no_node_is_placed_when_one_comes() -> None:
         assert stage.node_of("t1") == "b"
 
 
-async def test_a_conflict_goes_round_again() -> None:
-    stage = Stage(refusals=8)
+@pytest.mark.parametrize("refusal", [StaleSnapshot, Unavailable])
+async def test_a_conflict_or_a_busy_log_goes_round_again(refusal: type[ShoalError]) -> None:
+    stage = Stage(refusals=8, refusal=refusal)
     await stage.proposer.propose([Put(object=Node(id="n", status=READY))])
     await stage.service()
     await stage.waiting("t1")
     async with background(stage.scheduler.run):
-        await stage.clock.advance(1)
+        await stage.clock.advance(5)
         assert stage.node_of("t1") == "n"
 
 
