@@ -3,17 +3,18 @@
 Level-triggered: the answer depends on the present knowledge alone, never on what happened before. `kernel` makes it so.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Network
 
-from cluster.api.endpoint import Backend, OverlayNetwork, Peer, ServiceEndpoint
+from cluster.api.endpoint import OverlayNetwork, Peer
 from cluster.api.ids import Id
 from cluster.api.values import Value
 from node_agent.network.firewall import firewall_chains, firewall_lookups
 from node_agent.network.ingress import Published, ingress_chains, ingress_lookups
 from node_agent.network.naming import LINK_DEVICE, LINK_VNI, TABLE, bridge_of, link_address, vxlan_of
+from node_agent.network.parts import Part, per_network
 from node_agent.network.tables import Table
-from node_agent.network.view import Known, LocalTask, View
+from node_agent.network.view import Known, View
 from node_agent.network.vip import vip_table
 
 VXLAN_OVERHEAD = 50
@@ -55,23 +56,25 @@ class SandboxRules(Value, frozen=True, kw_only=True):
     table: Table
 
 
-def desired(known: Known, *, node_id: Id, underlay_mtu: int, gateway_subnet: str = "") -> Desired:
-    """`gateway_subnet`: the local gateway bridge's, which the engine chose; empty while there is none."""
+def desired(known: Known, parts: Sequence[Part], *, node_id: Id, underlay_mtu: int, gateway_subnet: str = "") -> Desired:
+    """`parts`: what each service contributes.
+    `gateway_subnet`: the local gateway bridge's, which the engine chose; empty while there is none.
+    """
     view = known.view
     me = view.peers.get(node_id)
     if me is None:
         return Desired()
-    tunnels = [_overlay(network, view, me, underlay_mtu) for network in _used(known)]
+    tunnels = [_overlay(network, view, me, underlay_mtu, parts) for network in _used(known)]
     others = _other_nodes(view, me)
     if view.ingress_subnet:
         tunnels.append(_node_link(view, me, underlay_mtu))
-    ports = published_ports(known, me)
+    ports = [port for part in parts for port in part.published]
     subnets = [network.subnet for network in _used(known)] + ([gateway_subnet] if gateway_subnet else [])
     return Desired(
         tunnels={tunnel.device: tunnel for tunnel in tunnels},
         return_paths=others,
         node_table=_node_table(view, tunnels, others, ports, subnets),
-        sandboxes=_sandboxes(known),
+        sandboxes=_sandboxes(known, parts),
         published={(port.protocol, port.port): (*port.local, *port.remote) for port in ports},
         mark_base=view.mark_base,
     )
@@ -95,7 +98,10 @@ def mtu_of(network: OverlayNetwork, underlay_mtu: int) -> int:
     return network.mtu or underlay_mtu - VXLAN_OVERHEAD
 
 
-def _overlay(network: OverlayNetwork, view: View, me: Peer, underlay_mtu: int) -> Tunnel:
+def _overlay(network: OverlayNetwork, view: View, me: Peer, underlay_mtu: int, parts: Sequence[Part]) -> Tunnel:
+    entries: dict[str, str] = {}
+    for membership in per_network(parts, network.network_id):
+        entries.update(membership.remote)
     return Tunnel(
         key=network.network_id,
         device=vxlan_of(network.network_id),
@@ -104,19 +110,8 @@ def _overlay(network: OverlayNetwork, view: View, me: Peer, underlay_mtu: int) -
         local=me.addr,
         port=view.vxlan_port,
         mtu=mtu_of(network, underlay_mtu),
-        entries=_remote_addresses(network.network_id, view, me),
+        entries=entries,
     )
-
-
-def _remote_addresses(network_id: Id, view: View, me: Peer) -> dict[str, str]:
-    """Every task gets entries from when it has an address until it is gone, ready or not: it may speak before it is."""
-    entries = {}
-    for service in view.services.values():
-        for backend in service.backends:
-            address = backend.addresses.get(network_id)
-            if address and backend.node_id != me.node_id and (peer := view.peers.get(backend.node_id)):
-                entries[address] = peer.addr
-    return entries
 
 
 def _node_link(view: View, me: Peer, underlay_mtu: int) -> Tunnel:
@@ -147,69 +142,10 @@ def _node_table(view: View, tunnels: Iterable[Tunnel], others: Mapping[int, str]
     return Table(family="ip", name=TABLE, chains=chains, lookups=lookups)
 
 
-def published_ports(known: Known, me: Peer) -> list[Published]:
-    """Every port that the cluster publishes on all nodes, with where its ready tasks are."""
-    view = known.view
-    found = []
-    for service in sorted(view.services.values(), key=lambda service: service.service_id):
-        wanted = [port for port in service.ports if port.publish_mode != "host" and port.published_port]
-        if not wanted:
-            continue
-        ready = ready_backends(service, known)
-        local = tuple(sorted(filter(None, (_reach(known, backend) for backend in ready if backend.node_id == me.node_id))))
-        remote = _weights(ready, view, me)
-        found += [
-            Published(
-                protocol=port.protocol or "tcp",
-                port=port.published_port,
-                target=port.target_port,
-                host_ip=port.host_ip,
-                local=local,
-                remote=remote,
-            )
-            for port in wanted
-        ]
-    return found
-
-
-def _reach(known: Known, backend: Backend) -> str:
-    """The address at which this node forwards to a task of its own; empty while there is none."""
-    task = known.tasks.get(backend.task_id)
-    return "" if task is None else reach(task, known.networks)
-
-
-def reach(task: LocalTask, networks: Mapping[Id, OverlayNetwork]) -> str:
-    """The first network that leads out of the task carries its default route, so replies come back this way."""
-    for network_id, address in task.addresses.items():
-        network = networks.get(network_id)
-        if network is not None and not network.internal:
-            return address
-    return task.gateway_address
-
-
-def _weights(ready: Iterable[Backend], view: View, me: Peer) -> dict[str, int]:
-    weights: dict[str, int] = {}
-    if not view.ingress_subnet:
-        return weights
-    for backend in ready:
-        peer = view.peers.get(backend.node_id)
-        if peer is not None and peer.node_id != me.node_id:
-            address = link_address(view.ingress_subnet, peer.number)
-            weights[address] = weights.get(address, 0) + 1
-    return weights
-
-
 # -- sandboxes -------------------------------------------------------------------------------------------------------------------------
-def ready_backends(service: ServiceEndpoint, known: Known) -> list[Backend]:
-    """A node takes its own withdrawn tasks out at once, whatever the managers still say."""
-    tasks = known.tasks
-    return [
-        backend for backend in service.backends if backend.ready and not (backend.task_id in tasks and tasks[backend.task_id].withdrawn)
-    ]
-
-
-def _sandboxes(known: Known) -> dict[Id, SandboxRules]:
-    vips = network_vips(known, known.used_networks)
+def _sandboxes(known: Known, parts: Sequence[Part]) -> dict[Id, SandboxRules]:
+    """VIP -> addresses of the ready backends, of all networks that the task is on."""
+    vips = {key: {there.vip: there.ready for there in per_network(parts, key) if there.vip} for key in known.used_networks}
     shared: dict[tuple[Id, ...], SandboxRules] = {}
     found = {}
     for task in known.tasks.values():
@@ -221,14 +157,3 @@ def _sandboxes(known: Known) -> dict[Id, SandboxRules]:
             shared[networks] = SandboxRules(vips=merged, table=vip_table(merged))
         found[task.task_id] = shared[networks]
     return found
-
-
-def network_vips(known: Known, used: Iterable[Id]) -> dict[Id, dict[str, tuple[str, ...]]]:
-    """network id -> VIP -> addresses of the ready backends there."""
-    vips: dict[Id, dict[str, tuple[str, ...]]] = {key: {} for key in used}
-    for service in known.view.services.values():
-        for network in service.networks:
-            if network.vip and network.network_id in vips:
-                addresses = (backend.addresses.get(network.network_id, "") for backend in ready_backends(service, known))
-                vips[network.network_id][network.vip] = tuple(filter(None, addresses))
-    return vips

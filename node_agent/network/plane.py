@@ -29,6 +29,7 @@ from node_agent.network.kernel import Kernel, Outcome
 from node_agent.network.names import zone_of
 from node_agent.network.naming import GATEWAY_BRIDGE
 from node_agent.network.netns import identity, of_pid
+from node_agent.network.parts import Part, Parts
 from node_agent.network.ports import EngineNetworks
 from node_agent.network.sandbox import engine_networks, predefined_network, resolv_conf_of
 from node_agent.network.view import Known, LocalTask
@@ -62,6 +63,7 @@ class Plane:
         self._known = Known()
         self._saved: Known | None = None
         self._mtu = 1500
+        self._parts = Parts()
         self._applied = 0
         self._programmed: frozenset[Id] = frozenset()
         self._outcome = Outcome()
@@ -142,31 +144,32 @@ class Plane:
 
     async def _round(self, *, recheck: bool) -> None:
         known = self._known
-        wanted, self._outcome = await self._in_worker(lambda kernel: self._hold(kernel, known, recheck))
+        wanted, parts, self._outcome = await self._in_worker(lambda kernel: self._hold(kernel, known, recheck))
         for problem in (*self._outcome.tunnels.values(), self._outcome.node, *self._outcome.sandboxes.values()):
             if problem and known.view.version:
                 log.warning("data plane: %s", problem)
         self._programmed = frozenset(wanted.sandboxes.keys() - self._outcome.sandboxes.keys())
         if self._outcome.complete:
             self._applied = known.view.version
-        await self._feed_names(known)
+        await self._feed_names(known, parts)
         if known is not self._saved:
             await asyncio.to_thread(memory.save, self._state, known)
             self._saved = known
 
-    def _hold(self, kernel: Kernel, known: Known, recheck: bool) -> tuple[Desired, Outcome]:
+    def _hold(self, kernel: Kernel, known: Known, recheck: bool) -> tuple[Desired, list[Part], Outcome]:
         me = known.view.peers.get(self._node_id)
         if me is not None and recheck:
             self._mtu = kernel.mtu_at(me.addr)
-        wanted = desired(known, node_id=self._node_id, underlay_mtu=self._mtu, gateway_subnet=self._bridges.gateway_subnet)
+        parts = [] if me is None else self._parts.of(known, me)
+        wanted = desired(known, parts, node_id=self._node_id, underlay_mtu=self._mtu, gateway_subnet=self._bridges.gateway_subnet)
         where = {task.task_id: (task.pid, task.namespace) for task in known.tasks.values()}
-        return wanted, kernel.hold(wanted, where, recheck=recheck)
+        return wanted, parts, kernel.hold(wanted, where, recheck=recheck)
 
-    async def _feed_names(self, known: Known) -> None:
+    async def _feed_names(self, known: Known, parts: list[Part]) -> None:
         """After the kernel: a name must not lead to a VIP that is not there yet. Before any task is known there is nobody to answer."""
         if not known.tasks and not self._bridges.gateways:
             return
-        zone = zone_of(known, gateways=self._bridges.gateways, programmed=self._programmed)
+        zone = zone_of(known, parts, gateways=self._bridges.gateways, programmed=self._programmed)
         try:
             for problem in (await self._names.feed(zone)).values():
                 log.warning("data plane: %s", problem)

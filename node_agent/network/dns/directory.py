@@ -31,15 +31,21 @@ Decision = Answer | Hold | Forward
 
 
 class _Network:
-    """One network's names by their wire form, each with its records made."""
+    """One network's names by their wire form, each with its records made; what did not change is taken over from before."""
 
-    def __init__(self, zone: NetworkZone) -> None:
+    def __init__(self, zone: NetworkZone, before: "_Network | None" = None) -> None:
         self.zone = zone
         self.subnet = IPv4Network(zone.subnet, strict=False) if zone.subnet else None
         self.suffix = wire.wire_name(zone.name)
-        self.names = {wire.wire_name(name): _records(target) for name, target in zone.names.items()}
-        self.names.pop(b"", None)
-        self.pointers = {address: wire.pointer_record(name) for address, name in zone.pointers.items()}
+        had, made = (before.zone.names, before.names) if before else ({}, {})
+        self.names: dict[bytes, _Records] = {}
+        for name, target in zone.names.items():
+            if key := wire.wire_name(name):
+                self.names[key] = made[key] if had.get(name) is target else _records(target)
+
+    def pointer(self, address: str) -> bytes | None:
+        name = self.zone.pointers.get(address)
+        return None if name is None else wire.pointer_record(f"{name}.{self.zone.name}")
 
     def find(self, name: bytes) -> "_Records | None":
         """By its name, or by `name.network`."""
@@ -67,7 +73,8 @@ class Directory:
     def __init__(self, zone: Zone, before: "Directory | None" = None) -> None:
         had = before.networks if before else {}
         self.networks: Mapping[Id, _Network] = {
-            key: had[key] if key in had and had[key].zone == network else _Network(network) for key, network in zone.networks.items()
+            key: had[key] if key in had and had[key].zone is network else _Network(network, had.get(key))
+            for key, network in zone.networks.items()
         }
         self._callers = {address: caller for caller in zone.callers for address in caller.addresses}
         self._by_gateway = {network.gateway: key for key, network in zone.networks.items() if network.gateway}
@@ -114,7 +121,7 @@ def _pointer(query: wire.Query, networks: list[_Network]) -> Answer | None:
     if not address:
         return None
     for network in networks:
-        if address in network.pointers:
-            return Answer(records=(network.pointers[address],))
+        if (record := network.pointer(address)) is not None:
+            return Answer(records=(record,))
     inside = any(network.subnet is not None and IPv4Address(address) in network.subnet for network in networks)
     return Answer(code=wire.NXDOMAIN) if inside else None

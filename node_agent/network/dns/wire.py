@@ -5,6 +5,7 @@ Measured: 1.2 us an answer against 63-143 us through a library. What this does n
 
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 
 from cluster.api.values import Value
 
@@ -74,6 +75,7 @@ def _is_plain_option(packet: bytes, at: int) -> bool:
     return len(packet) == at + 11 + int(length)
 
 
+@lru_cache(maxsize=65536)
 def wire_name(name: str) -> bytes:
     """`Web.shop` -> its key; empty for what is not a name."""
     labels = name.lower().rstrip(".").encode("ascii", "replace").split(b".")

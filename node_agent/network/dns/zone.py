@@ -23,7 +23,7 @@ class NetworkZone(Value, frozen=True, kw_only=True):
     names: Mapping[str, Name] = {}
     """In lower case."""
     pointers: Mapping[str, str] = {}
-    """address -> name"""
+    """address -> name; the network's own name is put behind it."""
 
 
 class Caller(Value, frozen=True, kw_only=True):

@@ -4,8 +4,10 @@ import msgspec
 
 from cluster.api.endpoint import Backend, EndpointUpdate, OverlayNetwork, Peer, ServiceEndpoint, ServiceNetwork
 from cluster.api.specs import PortConfig
-from node_agent.network.desired import Desired, desired, published_ports
+from node_agent.network.desired import Desired, desired
+from node_agent.network.ingress import Published
 from node_agent.network.names import zone_of
+from node_agent.network.parts import Part, Parts
 from node_agent.network.view import Known, LocalTask, View, merge, serve, with_task, without_task
 
 NET = OverlayNetwork(network_id="net1".ljust(25, "0"), name="shop", subnet="10.0.1.0/24", gateway="10.0.1.1", vni=4097)
@@ -36,11 +38,19 @@ def known(*services: ServiceEndpoint, tasks: tuple[LocalTask, ...] = ()) -> Know
 
 
 def want(state: Known) -> Desired:
-    return desired(state, node_id="node1", underlay_mtu=1500)
+    return desired(state, parts(state), node_id="node1", underlay_mtu=1500)
+
+
+def parts(state: Known) -> list[Part]:
+    return Parts().of(state, PEERS[0])
+
+
+def published(state: Known) -> list[Published]:
+    return [port for part in parts(state) for port in part.published]
 
 
 def test_nothing_is_touched_while_this_node_is_not_among_the_peers() -> None:
-    assert desired(Known(tasks={"t": local("t")}), node_id="node1", underlay_mtu=1500) == Desired()
+    assert desired(Known(tasks={"t": local("t")}), [], node_id="node1", underlay_mtu=1500) == Desired()
 
 
 def test_an_overlay_is_there_from_its_first_local_task_on_with_the_tasks_of_other_nodes_behind_it() -> None:
@@ -82,15 +92,15 @@ def test_a_withdrawn_task_is_out_of_everything_whatever_the_managers_say() -> No
     )
     state = known(web, tasks=(local("a", withdrawn=True),))
     assert want(state).sandboxes["a"].vips == {"10.0.1.100": ("10.0.1.3",)}
-    assert published_ports(state, PEERS[0])[0].local == ()
-    names = zone_of(state, gateways={NET.network_id: "10.0.1.1"}, programmed=()).networks[NET.network_id].names
+    assert published(state)[0].local == ()
+    names = zone_of(state, parts(state), gateways={NET.network_id: "10.0.1.1"}, programmed=()).networks[NET.network_id].names
     assert names["tasks.shop_web"].tasks == ("10.0.1.3",)
 
 
 def test_a_published_port_leads_to_local_tasks_and_to_other_nodes_by_weight() -> None:
     ports = (PortConfig(published_port=8080, target_port=80), PortConfig(published_port=9, target_port=9, publish_mode="host"))
     web = service(backend("a", 1, net="10.0.1.2"), backend("b", 2, net="10.0.1.3"), backend("c", 2, net="10.0.1.4"), ports=ports)
-    (port,) = published_ports(known(web, tasks=(local("a"),)), PEERS[0])
+    (port,) = published(known(web, tasks=(local("a"),)))
     assert (port.protocol, port.port, port.target) == ("tcp", 8080, 80)
     assert (port.local, dict(port.remote)) == (("10.0.1.2",), {"10.96.0.2": 2})
 
@@ -98,12 +108,12 @@ def test_a_published_port_leads_to_local_tasks_and_to_other_nodes_by_weight() ->
 def test_a_task_that_no_network_leads_out_of_is_reached_over_the_gateway_bridge() -> None:
     web = service(backend("a", 1, inner="10.0.2.2"), ports=(PortConfig(published_port=8080, target_port=80),))
     task = local("a", addresses={INNER.network_id: "10.0.2.2"}, uses_gateway=True, gateway_address="172.18.0.2")
-    assert published_ports(known(web, tasks=(task,)), PEERS[0])[0].local == ("172.18.0.2",)
-    assert published_ports(known(web, tasks=(msgspec.structs.replace(task, gateway_address=""),)), PEERS[0])[0].local == ()
+    assert published(known(web, tasks=(task,)))[0].local == ("172.18.0.2",)
+    assert published(known(web, tasks=(msgspec.structs.replace(task, gateway_address=""),)))[0].local == ()
 
 
 def test_clients_on_the_gateway_bridge_are_inside_too() -> None:
-    table = desired(known(), node_id="node1", underlay_mtu=1500, gateway_subnet="172.18.0.0/16").node_table
+    table = desired(known(), [], node_id="node1", underlay_mtu=1500, gateway_subnet="172.18.0.0/16").node_table
     assert table is not None
     assert "172.18.0.0/16" in table.lookups["inside"].elements
 
@@ -133,23 +143,53 @@ def test_a_network_that_came_with_a_task_stays_until_its_last_task_goes() -> Non
 # -- names -----------------------------------------------------------------------------------------------------------------------------
 def test_the_zone_has_services_aliases_tasks_and_containers_of_the_networks_that_are_here() -> None:
     web = service(backend("a", 1, net="10.0.1.2"), backend("b", 2, ready=False, net="10.0.1.3"))
-    zone = zone_of(known(web), gateways={NET.network_id: "10.0.1.1"}, programmed=())
+    zone = zone_of(known(web), parts(known(web)), gateways={NET.network_id: "10.0.1.1"}, programmed=())
     there = zone.networks[NET.network_id]
     assert set(there.names) == {"shop_web", "web", "tasks.shop_web", "tasks.web", "web.a.a", "web.b.b"}
     assert (there.names["web"].vips, there.names["web"].tasks) == (("10.0.1.100",), ("10.0.1.2",))
     assert there.names["web.b.b"].tasks == ("10.0.1.3",)
-    assert there.pointers["10.0.1.100"] == "shop_web.shop"
-    assert zone_of(known(web), gateways={}, programmed=()).networks == {}
+    assert there.pointers["10.0.1.100"] == "shop_web"
+    assert zone_of(known(web), parts(known(web)), gateways={}, programmed=()).networks == {}
 
 
 def test_services_that_share_an_alias_share_the_answer() -> None:
     one = service(vip="10.0.1.100")
     two = msgspec.structs.replace(service(vip="10.0.1.101"), service_id="svc2", name="shop_new")
-    names = zone_of(known(one, two), gateways={NET.network_id: "10.0.1.1"}, programmed=()).networks[NET.network_id].names
+    names = (
+        zone_of(known(one, two), parts(known(one, two)), gateways={NET.network_id: "10.0.1.1"}, programmed=())
+        .networks[NET.network_id]
+        .names
+    )
     assert names["web"].vips == ("10.0.1.100", "10.0.1.101")
 
 
 def test_a_caller_is_held_until_its_vips_are_programmed_and_forwarded_for_if_it_gets_out() -> None:
     tasks = (local("a"), local("b"), local("c", addresses={INNER.network_id: "10.0.2.2"}))
-    zone = zone_of(known(tasks=tasks), gateways={NET.network_id: "10.0.1.1", INNER.network_id: "10.0.2.1"}, programmed={"a"})
+    zone = zone_of(known(tasks=tasks), [], gateways={NET.network_id: "10.0.1.1", INNER.network_id: "10.0.2.1"}, programmed={"a"})
     assert [(caller.held, caller.outbound) for caller in zone.callers] == [(False, True), (True, True), (True, False)]
+
+
+# -- remembered parts ------------------------------------------------------------------------------------------------------------------
+def test_a_part_is_made_again_only_for_a_service_that_changed() -> None:
+    memory = Parts()
+    web, db = service(backend("a", 2, net="10.0.1.2")), ServiceEndpoint(service_id="svc2", name="db")
+    before = memory.of(known(web, db), PEERS[0])
+    after = memory.of(known(service(backend("a", 2, ready=False, net="10.0.1.2")), db), PEERS[0])
+    assert after[0] is not before[0]
+    assert after[1] is before[1]
+
+
+def test_remembered_parts_equal_fresh_ones_when_a_task_a_node_or_the_link_changes() -> None:
+    memory = Parts()
+    web = service(
+        backend("a", 1, net="10.0.1.2"), backend("b", 2, net="10.0.1.3"), ports=(PortConfig(published_port=8080, target_port=80),)
+    )
+    states = [
+        known(web),
+        known(web, tasks=(local("a"),)),
+        known(web, tasks=(local("a", withdrawn=True),)),
+        msgspec.structs.replace(known(web), view=merge(known(web).view, EndpointUpdate(version=6, peers=PEERS[:1]))),
+        msgspec.structs.replace(known(web), view=merge(known(web).view, EndpointUpdate(version=7, ingress_subnet="10.97.0.0/20"))),
+    ]
+    for state in states:
+        assert memory.of(state, PEERS[0]) == parts(state)

@@ -72,25 +72,25 @@ def test_another_hook_or_lookup_type_cannot_be_changed_in_place() -> None:
 
 # -- VIPs ------------------------------------------------------------------------------------------------------------------------------
 def test_a_vip_spreads_evenly_over_its_backends_whatever_order_they_come_in() -> None:
-    one = vip_table({"10.0.1.100": ["10.0.1.3", "10.0.1.2"]})
-    other = vip_table({"10.0.1.100": ["10.0.1.2", "10.0.1.3"]})
+    one = vip_table({"10.0.1.100": ("10.0.1.3", "10.0.1.2")})
+    other = vip_table({"10.0.1.100": ("10.0.1.2", "10.0.1.3")})
     assert one == other
     assert one.chains["v_10_0_1_100"].rules == ("dnat to numgen random mod 2 map { 0 : 10.0.1.2, 1 : 10.0.1.3 }",)
     assert one.lookups["vips"].elements == {"10.0.1.100": "goto v_10_0_1_100"}
 
 
 def test_a_vip_with_one_backend_leads_there() -> None:
-    assert vip_table({"10.0.1.100": ["10.0.1.2"]}).chains["v_10_0_1_100"].rules == ("dnat to 10.0.1.2",)
+    assert vip_table({"10.0.1.100": ("10.0.1.2",)}).chains["v_10_0_1_100"].rules == ("dnat to 10.0.1.2",)
 
 
 def test_a_vip_without_a_backend_is_refused_at_once() -> None:
-    empty = vip_table({"10.0.1.100": []})
+    empty = vip_table({"10.0.1.100": ()})
     assert empty.chains["v_10_0_1_100"].rules == ()
     assert empty.lookups["refused"].elements.keys() == {"10.0.1.100"}
     assert empty.chains["c_refuse"].rules == ("ip daddr @refused reject",)
 
 
 def test_a_backend_that_goes_changes_one_chain_only() -> None:
-    before = vip_table({f"10.0.1.{n}": [f"10.0.2.{n}", f"10.0.3.{n}"] for n in range(1, 200)})
-    after = vip_table({f"10.0.1.{n}": [f"10.0.2.{n}"] + [f"10.0.3.{n}"] * (n != 7) for n in range(1, 200)})
+    before = vip_table({f"10.0.1.{n}": (f"10.0.2.{n}", f"10.0.3.{n}") for n in range(1, 200)})
+    after = vip_table({f"10.0.1.{n}": (f"10.0.2.{n}", *[f"10.0.3.{n}"] * (n != 7)) for n in range(1, 200)})
     assert change(before, after).splitlines() == ["flush chain ip shoal v_10_0_1_7", "add rule ip shoal v_10_0_1_7 dnat to 10.0.2.7"]

@@ -3,6 +3,7 @@
 from collections import Counter
 from random import Random
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +23,7 @@ SHOP = NetworkZone(
         "tasks.web": Name(tasks=("10.0.1.2", "10.0.1.3")),
         "idle": Name(),
     },
-    pointers={"10.0.1.2": "web.1.abc.shop_default"},
+    pointers={"10.0.1.2": "web.1.abc"},
 )
 BACK = NetworkZone(network_id="back", name="back", subnet="10.0.2.0/24", gateway="10.0.2.1", names={"db": Name(vips=("10.0.2.100",))})
 CALLERS = (
@@ -105,9 +106,12 @@ def test_a_network_that_did_not_change_is_not_indexed_again() -> None:
 
 
 # -- what the daemon tells -------------------------------------------------------------------------------------------------------------
+KEYS = st.sampled_from(["a", "b", "c"])
+NAMES = st.dictionaries(KEYS, st.sampled_from([Name(), Name(vips=("10.0.0.1",)), Name(tasks=("10.0.0.2",))]))
 NETWORKS = st.dictionaries(
-    st.sampled_from(["a", "b", "c"]), st.builds(NetworkZone, network_id=st.just(""), name=st.sampled_from(["x", "y"])), max_size=3
-).map(lambda zones: {key: NetworkZone(network_id=key, name=zone.name) for key, zone in zones.items()})
+    KEYS,
+    st.builds(NetworkZone, network_id=st.just(""), name=st.sampled_from(["x", "y"]), names=NAMES, pointers=st.dictionaries(KEYS, KEYS)),
+).map(lambda zones: {key: msgspec.structs.replace(zone, network_id=key) for key, zone in zones.items()})
 ZONES = st.builds(Zone, networks=NETWORKS, callers=st.sampled_from([(), CALLERS[:1], CALLERS]))
 
 

@@ -1,0 +1,163 @@
+"""What one service contributes to a node: backends, forwarding entries, names, published ports. Pure, and remembered.
+
+A cluster has a thousand services and one of them changes: each part is made again only when what it is made from is another value. So a
+change costs a node what that service costs, plus putting the parts together.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from cluster.api.endpoint import Backend, OverlayNetwork, Peer, ServiceEndpoint, ServiceNetwork
+from cluster.api.ids import Id
+from cluster.api.values import Value
+from node_agent.network.dns.zone import Name
+from node_agent.network.ingress import Published
+from node_agent.network.naming import link_address
+from node_agent.network.view import Known, LocalTask
+
+
+class Membership(Value, frozen=True, kw_only=True):
+    """A service on one network."""
+
+    vip: str = ""
+    ready: tuple[str, ...] = ()
+    """Addresses of the tasks that take traffic."""
+    remote: Mapping[str, str] = {}
+    """Every address on another node -> that node's data path address. From when a task has an address until it is gone, ready or
+    not: it may speak before it is."""
+    names: Mapping[str, Name] = {}
+    pointers: Mapping[str, str] = {}
+
+
+class Part(Value, frozen=True, kw_only=True):
+    memberships: Mapping[Id, Membership] = {}
+    published: tuple[Published, ...] = ()
+
+
+class _Own(Value, frozen=True, kw_only=True):
+    """What a part must know of a task of this node."""
+
+    task_id: Id
+    withdrawn: bool
+    reach: str
+    """Where this node forwards to it; empty while there is no such address."""
+
+
+class _Nodes(Value, frozen=True, kw_only=True):
+    me: Peer
+    peers: Mapping[Id, Peer]
+    link_subnet: str
+
+    def elsewhere(self, backend: Backend) -> Peer | None:
+        """The other node that it runs on."""
+        return None if backend.node_id == self.me.node_id else self.peers.get(backend.node_id)
+
+
+_Inputs = tuple[ServiceEndpoint, _Nodes, tuple[_Own, ...]]
+
+
+class Parts:
+    """The parts that were made last, each with what it was made from."""
+
+    def __init__(self) -> None:
+        self._made: dict[Id, tuple[_Inputs, Part]] = {}
+        self._nodes: _Nodes | None = None
+
+    def of(self, known: Known, me: Peer) -> list[Part]:
+        """One a service, in a stable order."""
+        view = known.view
+        own = _own_tasks(known)
+        nodes = _Nodes(me=me, peers=view.peers, link_subnet=view.ingress_subnet)
+        nodes = self._nodes if self._nodes == nodes else nodes
+        self._nodes = nodes
+        made: dict[Id, tuple[_Inputs, Part]] = {}
+        for service_id in sorted(view.services):
+            inputs = (view.services[service_id], nodes, own.get(service_id, ()))
+            before = self._made.get(service_id)
+            made[service_id] = before if before is not None and before[0] == inputs else (inputs, _part(*inputs))
+        self._made = made
+        return [part for _, part in made.values()]
+
+
+def _own_tasks(known: Known) -> dict[Id, tuple[_Own, ...]]:
+    networks = known.networks
+    found: dict[Id, tuple[_Own, ...]] = {}
+    for task in known.tasks.values():
+        own = _Own(task_id=task.task_id, withdrawn=task.withdrawn, reach=reach(task, networks))
+        found[task.service_id] = (*found.get(task.service_id, ()), own)
+    return found
+
+
+def reach(task: LocalTask, networks: Mapping[Id, OverlayNetwork]) -> str:
+    """The first network that leads out of the task carries its default route, so replies come back this way."""
+    for network_id, address in task.addresses.items():
+        network = networks.get(network_id)
+        if network is not None and not network.internal:
+            return address
+    return task.gateway_address
+
+
+def _part(service: ServiceEndpoint, nodes: _Nodes, own: tuple[_Own, ...]) -> Part:
+    """A node takes its own withdrawn tasks out at once, whatever the managers still say."""
+    withdrawn = {task.task_id for task in own if task.withdrawn}
+    ready = [backend for backend in service.backends if backend.ready and backend.task_id not in withdrawn]
+    return Part(
+        memberships={there.network_id: _membership(service, there, nodes, ready) for there in service.networks},
+        published=tuple(_published(service, nodes, ready, {task.task_id: task.reach for task in own})),
+    )
+
+
+def _membership(service: ServiceEndpoint, there: ServiceNetwork, nodes: _Nodes, ready: list[Backend]) -> Membership:
+    here = there.network_id
+    answering = tuple(backend.addresses[here] for backend in ready if backend.addresses.get(here))
+    placed = [(backend, backend.addresses[here]) for backend in service.backends if backend.addresses.get(here)]
+    named = [(address, backend.container_name) for backend, address in placed if backend.container_name]
+    return Membership(
+        vip=there.vip,
+        ready=answering,
+        remote={address: peer.addr for backend, address in placed if (peer := nodes.elsewhere(backend))},
+        names=dict(_names(service, there, answering, named)),
+        pointers=dict(named) | ({there.vip: service.name} if there.vip else {}),
+    )
+
+
+def _names(
+    service: ServiceEndpoint, there: ServiceNetwork, ready: tuple[str, ...], named: Iterable[tuple[str, str]]
+) -> Iterator[tuple[str, Name]]:
+    vips = (there.vip,) if there.vip and not service.dnsrr else ()
+    for name in (service.name, *there.aliases):
+        yield name.lower(), Name(vips=vips, tasks=ready)
+        yield f"tasks.{name}".lower(), Name(tasks=ready)
+    for address, container in named:
+        yield container.lower(), Name(tasks=(address,))
+
+
+def _published(service: ServiceEndpoint, nodes: _Nodes, ready: list[Backend], reaches: Mapping[Id, str]) -> Iterator[Published]:
+    """Ports that every node publishes, with where the ready tasks are."""
+    wanted = [port for port in service.ports if port.publish_mode != "host" and port.published_port]
+    if not wanted:
+        return
+    local = sorted(filter(None, (reaches.get(backend.task_id, "") for backend in ready if backend.node_id == nodes.me.node_id)))
+    remote = _weights(nodes, ready)
+    for port in wanted:
+        yield Published(
+            protocol=port.protocol or "tcp",
+            port=port.published_port,
+            target=port.target_port,
+            host_ip=port.host_ip,
+            local=tuple(local),
+            remote=remote,
+        )
+
+
+def _weights(nodes: _Nodes, ready: Iterable[Backend]) -> dict[str, int]:
+    weights: dict[str, int] = {}
+    for backend in ready:
+        peer = nodes.elsewhere(backend)
+        if peer is not None and nodes.link_subnet:
+            address = link_address(nodes.link_subnet, peer.number)
+            weights[address] = weights.get(address, 0) + 1
+    return weights
+
+
+def per_network(parts: Iterable[Part], network_id: Id) -> Iterator[Membership]:
+    return (part.memberships[network_id] for part in parts if network_id in part.memberships)
