@@ -39,7 +39,7 @@ NOUNS = {
     "swarm": Entry("cli.commands.swarm", "noun", "Manage the swarm"),
     "node": Entry("cli.commands.node", "noun", "Manage the swarm's nodes"),
     "service": Entry("cli.commands.service", "noun", "Manage services"),
-    "stack": Entry("cli.commands.stack", "noun", "Deploy and manage stacks"),
+    "stack": Entry("cli.commands.stack", "noun", "Manage stacks"),
     "secret": Entry("cli.commands.secret", "noun", "Manage secrets"),
     "config": Entry("cli.commands.config", "noun", "Manage configs"),
     "network": Entry("cli.commands.network", "noun", "Manage networks"),

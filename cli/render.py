@@ -57,10 +57,7 @@ def table(lines: Sequence[Sequence[str]]) -> str:
 def inspect(session: Session, objects: Sequence[Json], form: str) -> None:
     """The JSON of the objects, or each through the template."""
     if form in {"", "json"}:
-        if form == "json":
-            session.out.writelines(as_json(one) + "\n" for one in objects)
-        else:
-            session.say(pretty_json(objects))
+        session.say(as_json(objects) if form == "json" else pretty_json(objects))
         return
     for one in objects:
         session.say(render(form, one, members=_members(objects)))

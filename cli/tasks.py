@@ -35,12 +35,11 @@ HEADERS = {
 LISTING = Listing(HEADERS, tuple(HEADERS))
 
 
-def show_tasks(session: Session, tasks: list[Json], flags: Flags, names: Names | None = None) -> None:
+def show_tasks(session: Session, tasks: list[Json], flags: Flags, *, whole: bool = False) -> None:
     """The table of tasks, slot by slot, the newest of a slot first and the older ones hanging below it."""
-    resolve = not flags.on("no-resolve")
-    names = names or Names(session.client, resolve=resolve)
+    names = Names(session.client, resolve=not flags.on("no-resolve"))
     now = human.utc_now()
-    whole = flags.on("no-trunc")
+    whole = whole or flags.on("no-trunc")
     rows, previous = [], ""
     for name, task in sorted_tasks(tasks, names):
         shown = f" \\_ {name}" if name == previous and not flags.on("quiet") else name
@@ -58,8 +57,6 @@ class Names:
         self._nodes: dict[str, str] = {}
 
     def task(self, task: Json) -> str:
-        if not self._resolve:
-            return str(task["ID"])
         service = self.service(task.get("ServiceID") or "")
         if task.get("Slot"):
             return f"{service}.{task['Slot']}"
@@ -78,6 +75,8 @@ class Names:
         return self._nodes[node_id]
 
     def service(self, service_id: str) -> str:
+        if not self._resolve:
+            return service_id
         if service_id not in self._services:
             found = self._found(f"/services/{service_id}") or {}
             self._services[service_id] = (found.get("Spec") or {}).get("Name") or service_id

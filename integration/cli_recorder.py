@@ -68,6 +68,8 @@ class FakeManager(http.server.BaseHTTPRequestHandler):
             self._send(200, [{"ID": one, "Spec": {"Name": name}} for name, one in listed[parts[0]].items()])
         elif parts[0] == "networks" and parts[1] in NETWORKS:
             self._send(200, {"Id": NETWORKS[parts[1]], "Name": parts[1], "Scope": "swarm"})
+        elif parts == ["services"]:
+            self._send(200, [])
         elif parts[0] == "services":
             self._send(200, {"ID": "service000000000000000000a", "Version": {"Index": 7}, "Spec": self.base})
         elif parts[0] in {"_ping", "info"}:

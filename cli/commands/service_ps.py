@@ -19,7 +19,7 @@ def _ps(session: Session, words: Words) -> None:
     if found:
         wanted = filters(words.flags.many("filter"))
         wanted = filtered(session, wanted) | {"service": [*wanted.get("service", []), *found]}
-        show_tasks(session, session.client.list("/tasks", wanted), words.flags)
+        show_tasks(session, session.client.list("/tasks", wanted), words.flags, whole=words.flags.on("quiet"))
     if missing:
         raise CliError("\n".join(f"no such service: {name}" for name in missing))
 
