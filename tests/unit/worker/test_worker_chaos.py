@@ -136,7 +136,6 @@ async def test_nothing_goes_back_nothing_is_started_twice_and_nothing_is_left(tm
     creates = Counter(call.removeprefix("create ") for call in stage.engine.calls if call.startswith("create "))
     assert all(count <= creates[call.removeprefix("start ")] for call, count in starts.items())
 
-
     for task_id, calls in stage.ended_at.items():
         late = [call for call in stage.engine.calls[calls:] if call.startswith("start ") and call.endswith(f".{task_id}")]
         assert late == [], f"{task_id} had ended"
