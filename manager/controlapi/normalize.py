@@ -1,8 +1,13 @@
 """What a request leaves out or words in an older way, as it is kept. Pure."""
 
-from msgspec.structs import replace
+from typing import TypeVar
 
-from cluster.api.specs import PortConfig, ReplicatedMode, ServiceMode, ServiceSpec, TaskSpec
+from msgspec.structs import fields, replace
+
+from cluster.api.specs import ContainerSpec, FileTarget, PortConfig, ReplicatedMode, RuntimeTarget, ServiceMode, ServiceSpec, TaskSpec
+from cluster.api.values import Value
+
+Kept = TypeVar("Kept", bound=Value)
 
 
 def normalized(spec: ServiceSpec) -> ServiceSpec:
@@ -10,7 +15,7 @@ def normalized(spec: ServiceSpec) -> ServiceSpec:
 
     Update and rollback configs that are absent stay absent: clients show and compare what they sent.
     """
-    template = _with_networks(spec)
+    template = canonical(_with_networks(spec))
     if (container := template.container_spec) is not None and any(not mount.type for mount in container.mounts):
         mounts = tuple(mount if mount.type else replace(mount, type="bind") for mount in container.mounts)
         template = replace(template, container_spec=replace(container, mounts=mounts))
@@ -18,6 +23,40 @@ def normalized(spec: ServiceSpec) -> ServiceSpec:
     if endpoint is not None and endpoint.ports:
         endpoint = replace(endpoint, ports=tuple(map(_port, endpoint.ports)))
     return replace(spec, task_template=template, networks=(), mode=_mode(spec.mode), endpoint_spec=endpoint)
+
+
+def canonical(template: TaskSpec) -> TaskSpec:
+    """The one form of everything that means the same, so that a client that posts back what it read changes nothing.
+
+    Docker shows `Isolation: default`, `Runtime: container`, owners 0 and empty sub-objects for what nobody asked for.
+    """
+    template = replace(template, runtime="" if template.runtime == "container" else template.runtime)
+    container = template.container_spec
+    if container is not None:
+        secrets = tuple(replace(reference, file=_owned(reference.file)) for reference in container.secrets)
+        configs = tuple(replace(reference, file=_owned(reference.file)) for reference in container.configs)
+        isolation = "" if container.isolation == "default" else container.isolation
+        template = replace(template, container_spec=replace(container, secrets=secrets, configs=configs, isolation=isolation))
+    return _without_empty(template)
+
+
+def _owned(file: FileTarget | None) -> FileTarget | None:
+    return None if file is None else replace(file, uid=file.uid or "0", gid=file.gid or "0")
+
+
+def _without_empty(value: Kept) -> Kept:
+    """Members that say nothing count as absent; a RuntimeTarget says something by being there, an empty container is refused later."""
+    changed: dict[str, object] = {}
+    for field in fields(value):
+        member = getattr(value, field.name)
+        if not isinstance(member, Value):
+            continue
+        fresh: object = _without_empty(member)
+        if field.default is None and fresh == type(member)() and not isinstance(member, RuntimeTarget | ContainerSpec):
+            fresh = None
+        if fresh is not member:
+            changed[field.name] = fresh
+    return replace(value, **changed) if changed else value
 
 
 def _with_networks(spec: ServiceSpec) -> TaskSpec:

@@ -1,7 +1,9 @@
 """Where requests become values: specs as Go clients send them (nulls for absent), look-up by id, name or prefix, as Docker does. Pure."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from functools import cache
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -21,7 +23,7 @@ async def body_as(request: ApiRequest, into: type[T], *, at_most: int = MAX_BODY
 
 def as_value(raw: object, into: type[T]) -> T:
     try:
-        return msgspec.convert(without_nulls(raw), type=into)
+        return msgspec.convert(spelled(without_nulls(raw), into), type=into)
     except msgspec.ValidationError as wrong:
         raise InvalidArgument(f"invalid JSON: {wrong}") from wrong
 
@@ -32,6 +34,34 @@ def without_nulls(raw: object) -> object:
     if isinstance(raw, list):
         return [without_nulls(value) for value in raw if value is not None]
     return raw
+
+
+def spelled(raw: object, into: object) -> object:
+    """The same with member names as `into` has them: Go's decoder takes them in any case, and docker-py relies on it."""
+    shape = _shape(into)
+    if isinstance(raw, dict) and isinstance(shape, dict):
+        found = {}
+        for name, value in raw.items():
+            known = shape.get(name.lower())
+            if known is None:
+                found[name] = value
+            else:
+                found.setdefault(known[0], spelled(value, known[1]))
+        return found
+    if isinstance(raw, list) and isinstance(shape, list):
+        return [spelled(item, shape[0]) for item in raw]
+    return raw
+
+
+@cache
+def _shape(into: Any) -> dict[str, tuple[str, Any]] | list[Any] | None:
+    """Of a type: a struct's members by their name in lower case, the item of a list, or None for all else."""
+    if isinstance(into, type) and issubclass(into, msgspec.Struct):
+        return {field.encode_name.lower(): (field.encode_name, field.type) for field in msgspec.structs.fields(into)}
+    arguments = [argument for argument in get_args(into) if argument not in (type(None), Ellipsis)]
+    if get_origin(into) is tuple:
+        return [arguments[0]]
+    return _shape(arguments[0]) if get_origin(into) in (Union, UnionType) and len(arguments) == 1 else None
 
 
 def name_of(kind: Kind, found: Any) -> str:

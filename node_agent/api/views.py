@@ -177,7 +177,8 @@ def task(row: Task, now: Snapshot) -> Json:
         shown["Slot"] = row.slot
     if row.node_id:
         shown["NodeID"] = row.node_id
-    if row.job_iteration:
+    owner = now.services.get(row.service_id)
+    if row.job_iteration or (owner is not None and owner.job_status is not None):
         shown["JobIteration"] = {"Index": row.job_iteration}
     attachments = [_attachment(place, now) for place in row.attachments]
     if attachments:

@@ -1,0 +1,38 @@
+"""One real cluster for the tests that only look at it or add to it; tests that break nodes bring up their own."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from integration.cluster_rig import Cluster, Daemon, busybox_archive
+from integration.netlab import why_no_engine
+
+IMAGE = "shoal-lab"
+
+
+@pytest.fixture(scope="session")
+def archive() -> Iterator[Path]:
+    """A root file system to import as an image."""
+    folder = Path(tempfile.mkdtemp(prefix="shoal-image-"))
+    yield busybox_archive(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def cluster(archive: Path) -> Iterator[Cluster]:
+    """Three managers and two workers, with the image `shoal-lab` on each."""
+    if reason := why_no_engine():
+        pytest.skip(reason)
+    folder = Path(tempfile.mkdtemp(prefix="shoal-cluster-"))
+    with Cluster("tests", folder, network="10.98.0") as running:
+        running.bring_up(managers=3, workers=2, archive=archive, image=IMAGE)
+        yield running
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def manager(cluster: Cluster) -> Daemon:
+    return cluster.daemons["m1"]
