@@ -11,7 +11,6 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from manager.raft.core.entries import SnapshotMeta
 from manager.raft.errors import StorageDamaged, StorageFailed, StorageFull
@@ -31,7 +30,7 @@ class FileSink:
         self.count = 0
         self._sealer = sealer
         self._held: bytes | None = None
-        self._file: BinaryIO | None = self.path.open("wb")
+        self.path.touch(mode=0o600)
 
     def add(self, chunk: bytes) -> None:
         if self._held is not None:
@@ -42,26 +41,19 @@ class FileSink:
         """All of it is on the disk after this, its name included."""
         self._write(_LAST, self._held or b"")
         self._held = None
-        if self._file is not None:
-            self._file.close()
-            self._file = None
         sync_folder(self.path.parent)
 
     def discard(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
         self.path.unlink(missing_ok=True)
 
     def _write(self, kind: bytes, chunk: bytes) -> None:
         """Synced chunk by chunk, so that a big snapshot never holds up the log's next sync for long."""
-        if self._file is None:
-            raise StorageFailed(self.path, "the snapshot is closed already")
         sealed = self._sealer.seal(kind, (self.snapshot.index, self.snapshot.term, self.count), chunk)
         try:
-            self._file.write(_LENGTH.pack(len(sealed)) + sealed)
-            self._file.flush()
-            os.fdatasync(self._file.fileno())
+            with self.path.open("ab") as file:
+                file.write(_LENGTH.pack(len(sealed)) + sealed)
+                file.flush()
+                os.fdatasync(file.fileno())
         except OSError as failed:
             if failed.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise StorageFull(self.path.parent, "snapshot") from failed

@@ -1,6 +1,7 @@
 """The log on disk: LMDB, one transaction and one sync a batch, each value sealed with its place (see docs/design/raft.md).
 
     b"e" + index  ->  term (8 bytes) sealed(entry)         the entries base + 1 .. last
+    b"key"        ->  sealed(a constant)                   tells a wrong key from damage
     b"tip"        ->  sealed(Tip)                          all else; rewritten in every transaction
 
 The tip names the transaction that wrote it. LMDB itself has no checksums: were a root or header page damaged so that it pointed
@@ -23,7 +24,7 @@ from manager.raft.sealing import SealBroken, Sealer
 from manager.raft.snapshot_files import FileReader, FileSink, sync_folder
 
 _U64 = struct.Struct(">Q")
-_TIP = b"tip"
+_TIP, _KEY, _KEY_CHECK = b"tip", b"key", b"this key opens this log"
 _NOWHERE = (0, 0, 0)
 DEFAULT_MAP_SIZE = 1024 * 1024 * 1024
 COMPACTION_RESERVE = 16 * 1024 * 1024
@@ -95,7 +96,7 @@ class LmdbStorage:
         entries: list[Entry] = []
         with self._env.begin() as txn:
             for name, value in txn.cursor():
-                if name == _TIP:
+                if name in (_TIP, _KEY):
                     continue
                 entries.append(self._open_entry(tip.base_index + 1 + len(entries), name, value))
         if tip.base_index + len(entries) != tip.last_index:
@@ -120,14 +121,17 @@ class LmdbStorage:
     def _read_tip(self) -> Tip:
         try:
             with self._env.begin() as txn:
-                sealed = txn.get(_TIP)
-            if sealed is None:
+                sealed, check = txn.get(_TIP), txn.get(_KEY)
+            if sealed is None or check is None:
                 if self._env.stat()["entries"]:
                     raise StorageDamaged(self.path, "the log's head record is missing")
                 return _EMPTY
-            tip = _tip_decoder.decode(self._sealer.open(b"tip", _NOWHERE, sealed))
+            if not self._opens(_KEY, check) and not self._opens(_TIP, sealed):
+                raise WrongKey(self.path)
+            self._sealer.open(_KEY, _NOWHERE, check)
+            tip = _tip_decoder.decode(self._sealer.open(_TIP, _NOWHERE, sealed))
         except SealBroken as broken:
-            raise WrongKey(self.path) from broken
+            raise StorageDamaged(self.path, "the log's head record is not what was written") from broken
         except (lmdb.Error, msgspec.MsgspecError) as broken:
             raise StorageDamaged(self.path, str(broken)) from broken
         if tip.transaction != self._env.info()["last_txnid"]:
@@ -135,6 +139,13 @@ class LmdbStorage:
                 self.path, f"its newest state is of transaction {self._env.info()['last_txnid']}, but says {tip.transaction}"
             )
         return tip
+
+    def _opens(self, kind: bytes, sealed: bytes) -> bool:
+        try:
+            self._sealer.open(kind, _NOWHERE, sealed)
+        except SealBroken:
+            return False
+        return True
 
     # Writing
 
@@ -171,7 +182,9 @@ class LmdbStorage:
                 for index in deletes:
                     txn.delete(_key(index))
                 new = msgspec.structs.replace(tip, transaction=txn.id(), **changes)
-                txn.put(_TIP, self._sealer.seal(b"tip", _NOWHERE, _encoder.encode(new)))
+                txn.put(_TIP, self._sealer.seal(_TIP, _NOWHERE, _encoder.encode(new)))
+                if tip is _EMPTY:
+                    txn.put(_KEY, self._sealer.seal(_KEY, _NOWHERE, _KEY_CHECK))
         except lmdb.MapFullError as full:
             raise StorageFull(self.path, f"the limit of {self._map_size >> 20} MiB is reached") from full
         except lmdb.DiskError as full:
@@ -210,14 +223,19 @@ class LmdbStorage:
         self._commit_freeing(tip, changes, range(tip.base_index + 1, tip.last_index + 1))
 
     def _commit_freeing(self, old: Tip, changes: dict[str, object], deletes: range) -> None:
-        """Put a snapshot in force. Deleting needs pages too: a log at its limit may pass it a little for this, or stay full."""
-        try:
-            self._commit(old, changes, deletes=deletes)
-        except StorageFull:
-            self._env.set_mapsize(self._map_size + COMPACTION_RESERVE)
-            self._commit(old, changes, deletes=deletes)
+        """Put a snapshot in force, and make the pages it frees usable: LMDB reuses them from the second transaction after on."""
+        self._commit_beyond_limit(old, changes, deletes)
+        self._commit_beyond_limit(self._tip, {}, range(0))
         if old.snapshot_file:
             (self._snapshots / old.snapshot_file).unlink(missing_ok=True)
+
+    def _commit_beyond_limit(self, tip: Tip, changes: dict[str, object], deletes: range) -> None:
+        """Deleting needs pages too: a log at its limit may pass it a little for this alone, or it would stay full."""
+        try:
+            self._commit(tip, changes, deletes=deletes)
+        except StorageFull:
+            self._env.set_mapsize(self._map_size + COMPACTION_RESERVE)
+            self._commit(tip, changes, deletes=deletes)
 
     def _finished(self, sink: SnapshotSink) -> FileSink:
         if not isinstance(sink, FileSink):
