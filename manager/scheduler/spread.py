@@ -21,58 +21,73 @@ Rank = tuple[bool, int, int, Id]
 """Shunned, tasks of the service, tasks, id: the least is taken."""
 
 
-class Group:
-    """The tasks of one template that a round places together."""
+class Judge:
+    """What the group knows of a node: whether its next task fits there, and how much it wants to be there.
+
+    Apart from the group, so that nothing here refers back to what holds it: a round leaves no cycles to the collector.
+    """
+
+    __slots__ = ("counted", "fleet", "here", "needs", "refusals", "shunned")
 
     def __init__(self, service_id: Id, needs: Needs, fleet: Fleet, faults: Mapping[Id, int]) -> None:
         self.needs = needs
+        self.counted = needs.counted
         self.fleet = fleet
         self.here = fleet.of_service(service_id)
         """Tasks of the service by node."""
         self.shunned = frozenset(node_id for node_id, count in faults.items() if count >= FAILURES)
-        self._service_id = service_id
-        self._refusals: Counter[Filter] = Counter()
-        self._suitable = fleet.roster.suitable(needs.standing)
-        self._source: Leaf | Branch
-        if needs.preferences:
-            self._source = branch(self, self._suitable.ids, needs.preferences)
-        else:
-            self._source = Leaf(self, fleet.ascending(self._suitable))
-
-    def take(self) -> Id | None:
-        """The node for the next task, already counted there; None when no node will do."""
-        node_id = self._source.take()
-        if node_id is not None:
-            self.fleet.place(self._service_id, node_id, self.needs)
-            self._source.placed(node_id)
-        return node_id
-
-    @property
-    def refused(self) -> Counter[Filter]:
-        """Why no node would do: what the nodes themselves lack, and what is short there now."""
-        return self._suitable.refusals + self._refusals
+        self.refusals: Counter[Filter] = Counter()
 
     def fits(self, node_id: Id) -> bool:
         """A node that is too full for one is too full for the rest, too: it is not asked again."""
-        if not self.needs.counted:
+        if not self.counted:
             return True
         refused = self.fleet.room(node_id).refuses(self.needs, self.here.get(node_id, 0))
         if refused is None:
             return True
-        self._refusals[refused] += 1
+        self.refusals[refused] += 1
         return False
 
     def rank(self, node_id: Id) -> Rank:
         return (node_id in self.shunned, self.here.get(node_id, 0), self.fleet.loads.get(node_id, 0), node_id)
 
 
+class Group:
+    """The tasks of one template that a round places together."""
+
+    def __init__(self, service_id: Id, needs: Needs, fleet: Fleet, faults: Mapping[Id, int]) -> None:
+        self._service_id = service_id
+        self._needs = needs
+        self._fleet = fleet
+        self._judge = Judge(service_id, needs, fleet, faults)
+        self._suitable = fleet.roster.suitable(needs.standing)
+        self._source: Leaf | Branch
+        if needs.preferences:
+            self._source = branch(self._judge, self._suitable.ids, needs.preferences)
+        else:
+            self._source = Leaf(self._judge, fleet.ascending(self._suitable))
+
+    def take(self) -> Id | None:
+        """The node for the next task, already counted there; None when no node will do."""
+        node_id = self._source.take()
+        if node_id is not None:
+            self._fleet.place(self._service_id, node_id, self._needs)
+            self._source.placed(node_id)
+        return node_id
+
+    @property
+    def refused(self) -> Counter[Filter]:
+        """Why no node would do: what the nodes themselves lack, and what is short there now."""
+        return self._suitable.refusals + self._judge.refusals
+
+
 class Leaf:
     """Nodes that no preference tells apart. `fresh` comes from the emptiest on; whoever has none of the service yet is taken at once."""
 
-    __slots__ = ("_fresh", "_group", "_heap", "_ordered", "_placed")
+    __slots__ = ("_fresh", "_heap", "_judge", "_ordered", "_placed")
 
-    def __init__(self, group: Group, fresh: Iterator[Id]) -> None:
-        self._group = group
+    def __init__(self, judge: Judge, fresh: Iterator[Id]) -> None:
+        self._judge = judge
         self._fresh = fresh
         self._heap: list[Rank] = []
         self._ordered = False
@@ -88,29 +103,29 @@ class Leaf:
             self._ordered = True
         while self._heap:
             node_id = heappop(self._heap)[3]
-            if self._group.fits(node_id):
+            if self._judge.fits(node_id):
                 return node_id
         return None
 
     def _take_fresh(self) -> Id | None:
         """The next node without a task of the service; those with one are put by until there are no others."""
-        group, placed, heap = self._group, self._placed, self._heap
-        here, shunned, loads, counted = group.here, group.shunned, group.fleet.loads, group.needs.counted
+        judge, placed, heap = self._judge, self._placed, self._heap
+        here, shunned, loads, counted = judge.here, judge.shunned, judge.fleet.loads, judge.counted
         found = None
         visits = 0
         for node_id in self._fresh:
             visits += 1
-            if node_id in placed or (counted and not group.fits(node_id)):
+            if node_id in placed or (counted and not judge.fits(node_id)):
                 continue
             if node_id not in here and node_id not in shunned:
                 found = node_id
                 break
             heap.append((node_id in shunned, here.get(node_id, 0), loads.get(node_id, 0), node_id))
-        group.fleet.visits += visits
+        judge.fleet.visits += visits
         return found
 
     def placed(self, node_id: Id) -> None:
-        rank = self._group.rank(node_id)
+        rank = self._judge.rank(node_id)
         if self._ordered:
             heappush(self._heap, rank)
         else:
@@ -144,17 +159,17 @@ class Branch:
         heappush(self._heap, (tasks + 1, value))
 
 
-def branch(group: Group, node_ids: Iterable[Id], preferences: Sequence[str]) -> Leaf | Branch:
+def branch(judge: Judge, node_ids: Iterable[Id], preferences: Sequence[str]) -> Leaf | Branch:
     """The tree of the preferences over these nodes. Nodes without the attribute are a part of their own, as in Swarm."""
     if not preferences:
-        return Leaf(group, iter(sorted(node_ids, key=group.rank)))
+        return Leaf(judge, iter(sorted(node_ids, key=judge.rank)))
     parts: dict[str, list[Id]] = {}
     for node_id in node_ids:
-        value = attribute(preferences[0], group.fleet.roster.nodes[node_id]) or ""
+        value = attribute(preferences[0], judge.fleet.roster.nodes[node_id]) or ""
         parts.setdefault(value, []).append(node_id)
     return Branch(
         [
-            (sum(group.here.get(one, 0) for one in members), value, branch(group, members, preferences[1:]))
+            (sum(judge.here.get(one, 0) for one in members), value, branch(judge, members, preferences[1:]))
             for value, members in sorted(parts.items())
         ]
     )
