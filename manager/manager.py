@@ -30,6 +30,7 @@ from cluster.api.ids import DrawId, Id
 from cluster.api.states import Role
 from cluster.rpc.pool import Remotes
 from cluster.rpc.server import RpcServer
+from manager.allocator.leaving import LeavingNetworks
 from manager.allocator.loop import Allocator
 from manager.ca.service import CertificateService
 from manager.controlapi.control import Control
@@ -230,6 +231,7 @@ class Manager:
                 dispatcher.run,
                 membership.run,
                 Allocator(self._store, self._proposer, parts.clock).run,
+                LeavingNetworks(self._store, self._proposer, parts.clock).run,
                 Scheduler(self._store, self._proposer, parts.clock).run,
                 Orchestrator(self._store, self._proposer, parts.clock, parts.draw_id).run,
             ),

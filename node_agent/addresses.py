@@ -11,7 +11,7 @@ from cluster.api.errors import Conflict, InvalidArgument
 
 DEFAULT_PORT = 2377
 _SIOCGIFADDR = 0x8915
-_OURS = ("shoal", "sh-", "vx-")
+_OURS = ("shoal", "sb-", "sv-")
 """How the names of interfaces that the data plane makes begin."""
 _NEVER_ADVERTISED = (*_OURS, "veth", "docker", "br-")
 
@@ -81,9 +81,8 @@ def check_free(host: str, ports: Sequence[int]) -> None:
             try:
                 probe.bind((host, port))
             except OSError as taken:
-                raise Conflict(
-                    f"cannot listen on {host}:{port}: {taken.strerror}. If another daemon uses it, stop that one; or choose with --listen-addr"
-                ) from taken
+                cure = "if another daemon uses it, stop that one; or choose another with --listen-addr"
+                raise Conflict(f"cannot listen on {host}:{port}: {taken.strerror}: {cure}") from taken
 
 
 def to_advertise(known: Mapping[str, str]) -> str:

@@ -19,6 +19,7 @@ from cluster.aio.supervise import background
 from cluster.api.errors import InvalidArgument, ShoalError
 from cluster.api.states import Kind
 from node_agent import logs, machine
+from node_agent.api.crossings import Meeting
 from node_agent.api.engine_link import EngineLink
 from node_agent.api.engine_proxy import EngineProxy
 from node_agent.api.events import Events
@@ -35,6 +36,7 @@ from node_agent.api.swarm_events import EventLog
 from node_agent.api.system import Product, System
 from node_agent.api.tasks import Tasks
 from node_agent.config import Config, parse_host
+from node_agent.crossings import SwarmCrossings
 from node_agent.inventory import Inventory
 from node_agent.local_swarm import LocalSwarm
 from node_agent.metrics import Metrics, SwarmCollector
@@ -104,6 +106,7 @@ async def _serve(config: Config, reload: Reload, *, state: StateFolder, engine: 
         swarm = LocalSwarm(state=state, clock=clock, build=lambda member: SwarmNode(parts, *member[:2], availability=member.availability))
         loops = (inventory.run, swarm.run)
         async with background(*loops, *_answering(config, swarm, engine, clock)), _signals(partial(_reload, reload, inventory)) as told:
+            machine.tame_collector()
             machine.notify("READY=1")
             log.info("shoald %s is ready: %s", VERSION, ", ".join(config.hosts))
             await told.wait()
@@ -128,10 +131,13 @@ def _answering(config: Config, swarm: LocalSwarm, engine: DockerEngine, clock: S
     """The HTTP API, listening when this returns."""
     events = EventLog(clock)
     link = EngineLink(engine.address.removeprefix("unix://"))
+    product = Product(version=VERSION)
+    crossings = SwarmCrossings(swarm)
+    meeting = Meeting(link, crossings, our_socket=_socket_path(config) if config.socket_rewrite else None)
     metrics = Metrics([SwarmCollector(swarm.latest, swarm.raft_status)])
     nouns = (
-        System(Product(version=VERSION), link, swarm),
-        Events(link, events, clock),
+        System(product, link, swarm),
+        Events(link, events, clock, show=meeting.show_event, engine_name=crossings.engine_name),
         Services(swarm),
         Logs(swarm, clock),
         Tasks(swarm),
@@ -140,10 +146,11 @@ def _answering(config: Config, swarm: LocalSwarm, engine: DockerEngine, clock: S
         Files(swarm, Kind.CONFIG),
         SwarmNoun(swarm),
         Networks(swarm),
+        meeting,
         metrics,
     )
     routes: list[Route] = [route for noun in nouns for route in noun.routes()]
-    server = ApiServer(routes, EngineProxy(link))
+    server = ApiServer(routes, EngineProxy(link), product=product.server)
     sockets = _listen(config)
     return partial(swarm.follow, events), partial(server.run, sockets)
 

@@ -1,5 +1,6 @@
 """The machine's own noises: randomness, ids, systemd's notification. What is passed to everything that must not draw by itself."""
 
+import gc
 import os
 import secrets
 import socket
@@ -31,6 +32,15 @@ def draw_key() -> bytes:
 def rng() -> Random:
     """For jitter and election timeouts: nothing that an adversary must not guess."""
     return Random(secrets.randbits(64))
+
+
+def tame_collector() -> None:
+    """What is loaded stays: never look at it again. Full collections of a large store would stop the loop, so they are left out;
+    values have no cycles, and the young generations still catch what libraries drop.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 1_000_000)
 
 
 def notify(state: str) -> None:

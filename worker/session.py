@@ -104,7 +104,7 @@ class Session:
         self._description = description
         self._settings = settings
         self._clock = clock
-        self._backoff = Backoff(first=0.1, cap=5.0, rng=rng)
+        self._backoff = Backoff(first=0.1, cap=1.0, rng=rng)
         self._applied = Latest(0)
         self._line: SessionLine | None = None
         self._next = 0

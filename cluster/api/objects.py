@@ -220,6 +220,8 @@ class Network(Value, frozen=True, kw_only=True, tag="network", tag_field="t"):
     vni: int = 0
     """VXLAN network identifier, 4097.. ."""
     pending_reason: str = ""
+    leaving: bool = False
+    """Ours: removed, as far as users can see; it goes with the last task that still has an address there."""
 
 
 class Secret(Value, frozen=True, kw_only=True, tag="secret", tag_field="t"):

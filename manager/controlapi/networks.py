@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
+from msgspec.structs import replace
+
 from cluster.api.changes import Change, Put, Remember, Remove
 from cluster.api.commands import CreateNetwork, RemoveNetwork
 from cluster.api.errors import Conflict, FailedPrecondition, Forbidden, InvalidArgument, NotFound
-from cluster.api.objects import Network
+from cluster.api.objects import Network, Task
 from cluster.api.specs import IPAMConfig, NetworkSpec
-from cluster.api.states import Kind
+from cluster.api.states import Kind, TaskState
 from manager.controlapi.admission import Admission
 from manager.controlapi.validate_names import check_labels, check_name
 from manager.store.snapshot import Snapshot
@@ -31,18 +33,19 @@ def create(now: Snapshot, command: CreateNetwork) -> Admission:
 
 def remove(now: Snapshot, command: RemoveNetwork) -> Admission:
     present = now.networks.get(command.id)
-    if present is None:
+    if present is None or present.leaving:
         raise NotFound(f"network {command.id} not found")
     if users := sorted(service.spec.name for service in now.users_of(Kind.NETWORK, present.id).values()):
         raise FailedPrecondition(f"network {present.spec.name} is in use by service {', '.join(users)}")
     if present.spec.ingress and (publisher := _publisher(now)) is not None:
         raise FailedPrecondition(f"ingress network cannot be removed because service {publisher} depends on it")
-    if (task := _attached(now, present)) is not None:
-        raise FailedPrecondition(f"network {present.spec.name} is in use by task {task}")
-    changes: tuple[Change, ...] = (
-        Remove(kind=Kind.NETWORK, id=present.id),
-        Remember(request_id=present.id, object_id=present.id),
-    )
+    tasks = attached(now, present)
+    if staying := [task.id for task in tasks if task.desired_state <= TaskState.COMPLETE]:
+        raise FailedPrecondition(f"network {present.spec.name} is in use by task {staying[0]}")
+    gone: Change = Remove(kind=Kind.NETWORK, id=present.id)
+    if tasks:  # they are on their way out, and take it with them: until then their addresses and its subnet stay taken
+        gone = Put(object=replace(present, leaving=True), base=present.version)
+    changes = (gone, Remember(request_id=present.id, object_id=present.id))
     return Admission(id=present.id, changes=changes)
 
 
@@ -55,14 +58,12 @@ def _publisher(now: Snapshot) -> str | None:
     return owners[0] if owners else None
 
 
-def _attached(now: Snapshot, network: Network) -> str | None:
-    """A task that still has an address there; the index says quickly when there is none."""
+def attached(now: Snapshot, network: Network) -> list[Task]:
+    """The tasks that still have an address there, by id; the index says quickly when there is none."""
     if len(now.addresses(network.id)) <= bool(network.gateway):
-        return None
-    for task in now.tasks.values():
-        if not task.state.ended and any(attachment.network_id == network.id for attachment in task.attachments):
-            return task.id
-    return None
+        return []
+    on_it = (task for task in now.tasks.values() if any(attachment.network_id == network.id for attachment in task.attachments))
+    return sorted((task for task in on_it if not task.state.ended), key=lambda task: task.id)
 
 
 # -- the spec --------------------------------------------------------------------------------------------------------------------------

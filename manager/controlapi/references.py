@@ -5,6 +5,7 @@ from msgspec.structs import replace
 from cluster.api.changes import Change, Expect, ExpectPorts
 from cluster.api.errors import InvalidArgument, NotFound
 from cluster.api.ids import Id
+from cluster.api.objects import Network
 from cluster.api.specs import NetworkAttachmentConfig, PortConfig, ServiceSpec
 from cluster.api.states import Kind
 from manager.controlapi.validate_services import ports_of
@@ -31,7 +32,7 @@ def _network(now: Snapshot, wanted: NetworkAttachmentConfig) -> NetworkAttachmen
     if wanted.target in NODE_NETWORKS:
         return wanted
     network = now.networks.get(wanted.target) or now.named(Kind.NETWORK, wanted.target)
-    if network is None:
+    if not isinstance(network, Network) or network.leaving:
         raise NotFound(f"network {wanted.target} not found")
     if now.networks[network.id].spec.ingress:
         raise InvalidArgument(f'Service cannot be explicitly attached to the ingress network "{network.spec.name}"')

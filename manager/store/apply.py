@@ -151,7 +151,8 @@ class Draft:
             case Service():
                 self._put_service(before if isinstance(before, Service) else None, put)
             case Network():
-                self._own_name(Kind.NETWORK, put.id, put.spec.name)
+                if not put.leaving:
+                    self._own_name(Kind.NETWORK, put.id, put.spec.name)
                 self._indexes.network_changed(before if isinstance(before, Network) else None, put)
                 self._networks.set(put.id, put)
             case Secret():

@@ -116,7 +116,7 @@ class IndexDraft:
     def _renamed(
         self, kind: Kind, before: Service | Network | Secret | Config | None, after: Service | Network | Secret | Config | None
     ) -> None:
-        old, new = None if before is None else before.spec.name, None if after is None else after.spec.name
+        old, new = _name_held(before), _name_held(after)
         if old == new:
             return
         if old is not None:
@@ -290,3 +290,8 @@ def _gateway(network: Network | None) -> int | None:
     if network is None or not network.gateway:
         return None
     return offset_of(network.gateway if "/" in network.gateway else f"{network.gateway}/{network.subnet.partition('/')[2] or 32}")
+
+
+def _name_held(item: Service | Network | Secret | Config | None) -> str | None:
+    """The name that nobody else may have; a network on its way out has given its own back."""
+    return None if item is None or (isinstance(item, Network) and item.leaving) else item.spec.name

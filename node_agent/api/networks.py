@@ -106,7 +106,7 @@ def _find(now: Snapshot, reference: str) -> Network | None:
         found: Network = look_up(now, Kind.NETWORK, reference)
     except NotFound:
         return None
-    return found
+    return None if found.leaving else found
 
 
 def _shadow(row: dict[str, Any]) -> bool:
@@ -115,7 +115,8 @@ def _shadow(row: dict[str, Any]) -> bool:
 
 def _matches(row: Network, filters: Filters) -> bool:
     return (
-        filters.prefix("id", row.id)
+        not row.leaving
+        and filters.prefix("id", row.id)
         and filters.contains("name", row.spec.name)
         and filters.exact("driver", row.spec.driver)
         and filters.exact("scope", "swarm")

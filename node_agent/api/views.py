@@ -173,11 +173,12 @@ def task(row: Task, now: Snapshot) -> Json:
         "Status": _task_status(row.status),
         "DesiredState": row.desired_state.wire,
     }
-    if row.slot:
-        shown["Slot"] = row.slot
     if row.node_id:
         shown["NodeID"] = row.node_id
     owner = now.services.get(row.service_id)
+    is_job = owner is not None and owner.spec.mode.replicated_job is not None
+    if slot := row.slot - is_job:  # Docker counts the slots of jobs from 0, and leaves 0 out
+        shown["Slot"] = slot
     if row.job_iteration or (owner is not None and owner.job_status is not None):
         shown["JobIteration"] = {"Index": row.job_iteration}
     attachments = [_attachment(place, now) for place in row.attachments]

@@ -31,10 +31,9 @@ class Bridges:
         return {network.labels[NETWORK_LABEL]: network.gateway for network in self._there.values() if network.gateway}
 
     @property
-    def gateway_subnet(self) -> str:
-        """The local gateway bridge's; empty while it is not there."""
-        there = self._there.get(GATEWAY_BRIDGE)
-        return "" if there is None else there.subnet
+    def gateway(self) -> BridgeNetwork | None:
+        """The local gateway bridge, while it is there."""
+        return self._there.get(GATEWAY_BRIDGE)
 
     async def look(self) -> None:
         """What the engine has of ours: some may have come or gone without us."""

@@ -10,9 +10,10 @@ from cluster.api.endpoint import OverlayNetwork, Peer
 from cluster.api.ids import Id
 from cluster.api.values import Value
 from node_agent.network.firewall import firewall_chains, firewall_lookups
-from node_agent.network.ingress import Published, ingress_chains, ingress_lookups
+from node_agent.network.ingress import Places, Published, ingress_chains, ingress_lookups
 from node_agent.network.naming import LINK_DEVICE, LINK_VNI, TABLE, bridge_of, link_address, vxlan_of
 from node_agent.network.parts import Part, per_network
+from node_agent.network.ports import BridgeNetwork
 from node_agent.network.tables import Table
 from node_agent.network.view import Known, View
 from node_agent.network.vip import vip_table
@@ -56,24 +57,31 @@ class SandboxRules(Value, frozen=True, kw_only=True):
     table: Table
 
 
-def desired(known: Known, parts: Sequence[Part], *, node_id: Id, underlay_mtu: int, gateway_subnet: str = "") -> Desired:
+def desired(known: Known, parts: Sequence[Part], *, node_id: Id, underlay_mtu: int, gateway: BridgeNetwork | None = None) -> Desired:
     """`parts`: what each service contributes.
-    `gateway_subnet`: the local gateway bridge's, which the engine chose; empty while there is none.
+    `gateway`: the local gateway bridge, whose subnet the engine chose; None while there is none.
     """
     view = known.view
     me = view.peers.get(node_id)
     if me is None:
         return Desired()
-    tunnels = [_overlay(network, view, me, underlay_mtu, parts) for network in _used(known)]
-    others = _other_nodes(view, me)
+    used = _used(known)
+    tunnels = [_overlay(network, view, me, underlay_mtu, parts) for network in used]
     if view.ingress_subnet:
         tunnels.append(_node_link(view, me, underlay_mtu))
     ports = [port for part in parts for port in part.published]
-    subnets = [network.subnet for network in _used(known)] + ([gateway_subnet] if gateway_subnet else [])
+    others = _other_nodes(view, me)
+    bridges = [(network.subnet, network.gateway) for network in used] + ([(gateway.subnet, gateway.gateway)] if gateway else [])
+    places = Places(
+        numbers=others,
+        nodes=tunnels[-1].entries if view.ingress_subnet else {},
+        subnets=tuple(subnet for subnet, _ in bridges),
+        gateways=tuple(address for _, address in bridges),
+    )
     return Desired(
         tunnels={tunnel.device: tunnel for tunnel in tunnels},
         return_paths=others,
-        node_table=_node_table(view, tunnels, others, ports, subnets),
+        node_table=_node_table(view, tunnels, ports, places),
         sandboxes=_sandboxes(known, parts),
         published={(port.protocol, port.port): (*port.local, *port.remote) for port in ports},
         mark_base=view.mark_base,
@@ -131,11 +139,10 @@ def _node_link(view: View, me: Peer, underlay_mtu: int) -> Tunnel:
 
 
 # -- the node's table ------------------------------------------------------------------------------------------------------------------
-def _node_table(view: View, tunnels: Iterable[Tunnel], others: Mapping[int, str], ports: list[Published], subnets: list[str]) -> Table:
-    chains = ingress_chains(ports, mark_base=view.mark_base, numbers=others)
+def _node_table(view: View, tunnels: Iterable[Tunnel], ports: list[Published], places: Places) -> Table:
+    chains = ingress_chains(ports, mark_base=view.mark_base, numbers=places.numbers)
     chains |= firewall_chains(vxlan_port=view.vxlan_port, vnis=[tunnel.vni for tunnel in tunnels])
-    nodes = next((tunnel.entries for tunnel in tunnels if tunnel.device == LINK_DEVICE), {})
-    lookups = ingress_lookups(ports, mark_base=view.mark_base, numbers=others, nodes=nodes, subnets=subnets)
+    lookups = ingress_lookups(ports, places, mark_base=view.mark_base)
     lookups |= firewall_lookups(
         nodes=[peer.addr for peer in view.peers.values()], bridges=[tunnel.bridge for tunnel in tunnels if tunnel.bridge]
     )

@@ -35,6 +35,10 @@ def ingress_chains(ports: list[Published], *, mark_base: int, numbers: Mapping[i
     ours, mask = ours_bit(mark_base), number_mask(mark_base)
     zones = ", ".join(f"{mac_of(address)} : {number}" for number, address in numbers.items())
     reply = f"iifname {TASK_BRIDGES} ct direction reply ct mark & {ours:#x} != 0 ct mark & {mask:#x} != 0"
+    here = (
+        "fib daddr type local ip daddr . meta l4proto . th dport vmap @published_at",
+        "fib daddr type local meta l4proto . th dport vmap @published",
+    )
     arriving = (f'iifname "{LINK_DEVICE}" ct original zone set ether saddr map {{ {zones} }}',) if numbers else ()
     chains = {
         # A local address in a packet from outside the host would pass, now that our devices route 127.0.0.0/8.
@@ -50,20 +54,14 @@ def ingress_chains(ports: list[Published], *, mark_base: int, numbers: Mapping[i
                 f"{reply} meta mark set ct mark & {mask:#x}",
             ),
         ),
+        # Tasks ask their names of the gateways, and hosts theirs of servers in 127.0.0.0/8: a published port 53 takes neither.
         "c_pre": Chain(
             hook="type nat hook prerouting priority -100",
-            rules=(
-                f'iifname "{LINK_DEVICE}" meta l4proto . th dport vmap @arrived',
-                "fib daddr type local ip daddr . meta l4proto . th dport vmap @published_at",
-                "fib daddr type local meta l4proto . th dport vmap @published",
-            ),
+            rules=(f'iifname "{LINK_DEVICE}" meta l4proto . th dport vmap @arrived', "ip daddr @gateways th dport 53 accept", *here),
         ),
         "c_out": Chain(
             hook="type nat hook output priority -100",
-            rules=(
-                "fib daddr type local ip daddr . meta l4proto . th dport vmap @published_at",
-                "fib daddr type local meta l4proto . th dport vmap @published",
-            ),
+            rules=("ip daddr 127.0.0.0/8 ip daddr != 127.0.0.1 accept", *here),
         ),
         # A reply to 127.0.0.1 would not leave its node, and one to a task on the same network would not pass here.
         "c_post": Chain(
@@ -91,21 +89,32 @@ def ingress_chains(ports: list[Published], *, mark_base: int, numbers: Mapping[i
     return chains
 
 
-def ingress_lookups(
-    ports: list[Published], *, mark_base: int, numbers: Mapping[int, str], nodes: Mapping[str, str], subnets: list[str]
-) -> dict[str, Lookup]:
-    """`nodes`: link address -> data path address of the others; `subnets`: where tasks of this node are."""
+class Places(Value, frozen=True, kw_only=True):
+    """Who is where, as far as published ports have to know."""
+
+    numbers: Mapping[int, str] = {}
+    """The other nodes' numbers -> link addresses."""
+    nodes: Mapping[str, str] = {}
+    """Their link addresses -> data path addresses."""
+    subnets: tuple[str, ...] = ()
+    """Where tasks of this node are."""
+    gateways: tuple[str, ...] = ()
+    """Where they ask for names."""
+
+
+def ingress_lookups(ports: list[Published], places: Places, *, mark_base: int) -> dict[str, Lookup]:
     ours = ours_bit(mark_base)
     anywhere = [port for port in ports if not port.host_ip]
     chosen = [port for port in ports if port.host_ip]
-    macs = {mac_of(address): number for number, address in numbers.items()}
+    macs = {mac_of(address): number for number, address in places.numbers.items()}
     by_port, verdict = "inet_proto . inet_service", "verdict"
     return {
         "peers": Lookup(
             type="ether_addr : mark", is_map=True, elements={mac: f"{number_mark(mark_base, n) | ours:#x}" for mac, n in macs.items()}
         ),
-        "inside": Lookup(type="ipv4_addr; flags interval", elements=dict.fromkeys(["127.0.0.0/8", *subnets], "")),
-        "returning": Lookup(type="ipv4_addr . ipv4_addr", elements={f"{addr} . {link}": "" for link, addr in nodes.items()}),
+        "inside": Lookup(type="ipv4_addr; flags interval", elements=dict.fromkeys(["127.0.0.0/8", *places.subnets], "")),
+        "gateways": Lookup(type="ipv4_addr", elements=dict.fromkeys(places.gateways, "")),
+        "returning": Lookup(type="ipv4_addr . ipv4_addr", elements={f"{addr} . {link}": "" for link, addr in places.nodes.items()}),
         "published": Lookup(
             type=f"{by_port} : {verdict}",
             is_map=True,

@@ -194,9 +194,12 @@ def set_task_ports(kernel: Netlink) -> None:
 
 
 def local_mtu(kernel: Netlink, address: str) -> int:
-    """The MTU of the interface that has this address; 1500 when none has."""
-    index = next((index for index, there, _ in addresses(kernel) if there == address), 0)
-    return next((link.mtu for link in links(kernel).values() if link.index == index), 1500)
+    """The MTU of the interface that has this address; the smallest of the host's interfaces while that one is not known."""
+    there = links(kernel).values()
+    index = next((index for index, here, _ in addresses(kernel) if here == address), 0)
+    own = (BRIDGE_PREFIX, VXLAN_PREFIX, GATEWAY_BRIDGE, LINK_DEVICE)
+    others = [link.mtu for link in there if link.up and link.name != "lo" and not link.name.startswith(own)]
+    return next((link.mtu for link in there if link.index == index), min(others, default=1500))
 
 
 def allow_forwarding() -> None:

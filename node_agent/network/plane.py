@@ -72,6 +72,7 @@ class Plane:
         self._bridges = Bridges(engine, lambda: self._in_worker(lambda kernel: kernel.host_routes()))
         self._names = NameServer(control=runtime / "dns.sock", namespace=namespace, resolv_conf=resolv_conf)
         self._turn = asyncio.Lock()
+        self._said: set[str] = set()
         self._asked = 0
         self._done = 0
         self._started = 0.0
@@ -145,23 +146,31 @@ class Plane:
     async def _round(self, *, recheck: bool) -> None:
         known = self._known
         wanted, parts, self._outcome = await self._in_worker(lambda kernel: self._hold(kernel, known, recheck))
-        for problem in (*self._outcome.tunnels.values(), self._outcome.node, *self._outcome.sandboxes.values()):
-            if problem and known.view.version:
-                log.warning("data plane: %s", problem)
+        if known.view.version:
+            self._say({*self._outcome.tunnels.values(), self._outcome.node, *self._outcome.sandboxes.values()} - {""})
         self._programmed = frozenset(wanted.sandboxes.keys() - self._outcome.sandboxes.keys())
         if self._outcome.complete:
             self._applied = known.view.version
         await self._feed_names(known, parts)
         if known is not self._saved:
-            await asyncio.to_thread(memory.save, self._state, known)
-            self._saved = known
+            try:
+                await asyncio.to_thread(memory.save, self._state, known)
+                self._saved = known
+            except OSError as problem:
+                log.warning("data plane: what is known cannot be kept for the next start: %s", problem)
+
+    def _say(self, problems: set[str]) -> None:
+        """Once each, not every round."""
+        for problem in sorted(problems - self._said):
+            log.warning("data plane: %s", problem)
+        self._said = problems
 
     def _hold(self, kernel: Kernel, known: Known, recheck: bool) -> tuple[Desired, list[Part], Outcome]:
         me = known.view.peers.get(self._node_id)
-        if me is not None and recheck:
-            self._mtu = kernel.mtu_at(me.addr)
+        if recheck:
+            self._mtu = kernel.mtu_at("" if me is None else me.addr)
         parts = [] if me is None else self._parts.of(known, me)
-        wanted = desired(known, parts, node_id=self._node_id, underlay_mtu=self._mtu, gateway_subnet=self._bridges.gateway_subnet)
+        wanted = desired(known, parts, node_id=self._node_id, underlay_mtu=self._mtu, gateway=self._bridges.gateway)
         where = {task.task_id: (task.pid, task.namespace) for task in known.tasks.values()}
         return wanted, parts, kernel.hold(wanted, where, recheck=recheck)
 
@@ -193,7 +202,10 @@ class Plane:
         """Returns the version that this node's kernel holds by now, to be acknowledged: this one, unless something could not be done."""
         before = self._known.view
         self._known = msgspec.structs.replace(self._known, view=view.merge(before, update))
-        await self._settle(recheck=self._node_id not in before.peers)
+        try:
+            await self._settle(recheck=self._node_id not in before.peers)
+        except OSError as problem:
+            log.warning("data plane: %s", problem)
         return self._applied
 
     # -- tasks: the Sandbox port -------------------------------------------------------------------------------------------------------

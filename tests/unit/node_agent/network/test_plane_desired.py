@@ -8,6 +8,7 @@ from node_agent.network.desired import Desired, desired
 from node_agent.network.ingress import Published
 from node_agent.network.names import zone_of
 from node_agent.network.parts import Part, Parts
+from node_agent.network.ports import BridgeNetwork
 from node_agent.network.view import Known, LocalTask, View, merge, serve, with_task, without_task
 
 NET = OverlayNetwork(network_id="net1".ljust(25, "0"), name="shop", subnet="10.0.1.0/24", gateway="10.0.1.1", vni=4097)
@@ -113,7 +114,8 @@ def test_a_task_that_no_network_leads_out_of_is_reached_over_the_gateway_bridge(
 
 
 def test_clients_on_the_gateway_bridge_are_inside_too() -> None:
-    table = desired(known(), [], node_id="node1", underlay_mtu=1500, gateway_subnet="172.18.0.0/16").node_table
+    bridge = BridgeNetwork(name="shoal_gw", bridge="shoal_gw", subnet="172.18.0.0/16", gateway="172.18.0.1")
+    table = desired(known(), [], node_id="node1", underlay_mtu=1500, gateway=bridge).node_table
     assert table is not None
     assert "172.18.0.0/16" in table.lookups["inside"].elements
 

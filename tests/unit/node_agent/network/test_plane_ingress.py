@@ -3,7 +3,7 @@
 import pytest
 
 from node_agent.network.firewall import docker_user_rule, firewall_chains, firewall_lookups
-from node_agent.network.ingress import Published, ingress_chains, ingress_lookups
+from node_agent.network.ingress import Places, Published, ingress_chains, ingress_lookups
 from node_agent.network.marks import number_mark, number_mask, ours_bit, routing_number, routing_table
 
 WEB = Published(protocol="tcp", port=8080, target=80, local=("10.0.1.2", "10.0.1.3"), remote={"10.96.0.3": 1, "10.96.0.2": 2})
@@ -20,7 +20,7 @@ def test_a_task_counts_once_wherever_it_is() -> None:
 def test_what_comes_from_another_node_goes_to_a_task_of_this_one() -> None:
     chains = ingress_chains([WEB], mark_base=20, numbers={})
     assert chains["l_tcp_8080"].rules == ("meta l4proto tcp dnat to numgen random mod 2 map { 0 : 10.0.1.2 . 80, 1 : 10.0.1.3 . 80 }",)
-    lookups = ingress_lookups([WEB], mark_base=20, numbers={}, nodes={}, subnets=[])
+    lookups = ingress_lookups([WEB], Places(), mark_base=20)
     assert lookups["arrived"].elements == {"tcp . 8080": "goto l_tcp_8080"}
 
 
@@ -29,25 +29,25 @@ def test_a_node_without_a_task_forwards_and_takes_nothing_from_others() -> None:
     chains = ingress_chains([port], mark_base=20, numbers={})
     assert chains["n_udp_53"].rules[-1] == "meta l4proto udp dnat to 10.96.0.2:53"
     assert "l_udp_53" not in chains
-    assert ingress_lookups([port], mark_base=20, numbers={}, nodes={}, subnets=[])["arrived"].elements == {}
+    assert ingress_lookups([port], Places(), mark_base=20)["arrived"].elements == {}
 
 
 def test_a_port_on_a_chosen_address_answers_there_only() -> None:
     port = Published(protocol="tcp", port=8080, target=80, host_ip="10.99.0.1", local=("10.0.1.2",))
-    lookups = ingress_lookups([port], mark_base=20, numbers={}, nodes={}, subnets=[])
+    lookups = ingress_lookups([port], Places(), mark_base=20)
     assert lookups["published"].elements == {}
     assert lookups["published_at"].elements == {"10.99.0.1 . tcp . 8080": "goto n_tcp_8080_10_99_0_1"}
 
 
 def test_a_connection_from_another_node_carries_that_nodes_number_and_a_zone_of_its_own() -> None:
-    lookups = ingress_lookups([WEB], mark_base=20, numbers={2: "10.96.0.2"}, nodes={}, subnets=[])
+    lookups = ingress_lookups([WEB], Places(numbers={2: "10.96.0.2"}), mark_base=20)
     assert lookups["peers"].elements == {"02:42:0a:60:00:02": "0x280000"}
     raw = ingress_chains([WEB], mark_base=20, numbers={2: "10.96.0.2"})["c_raw"].rules
     assert 'iifname "shoal_link" ct original zone set ether saddr map { 02:42:0a:60:00:02 : 2 }' in raw
 
 
 def test_clients_inside_and_a_node_that_gets_its_own_back_are_masqueraded() -> None:
-    lookups = ingress_lookups([WEB], mark_base=20, numbers={}, nodes={"10.96.0.2": "10.99.0.2"}, subnets=["10.0.1.0/24"])
+    lookups = ingress_lookups([WEB], Places(nodes={"10.96.0.2": "10.99.0.2"}, subnets=("10.0.1.0/24",)), mark_base=20)
     assert list(lookups["inside"].elements) == ["127.0.0.0/8", "10.0.1.0/24"]
     assert list(lookups["returning"].elements) == ["10.99.0.2 . 10.96.0.2"]
 
