@@ -82,6 +82,10 @@ class Lab:
         self.hosts[name] = host
         return host
 
+    def remove(self, name: str) -> None:
+        """The host is switched off for good."""
+        self.hosts.pop(name).destroy()
+
     def unplug(self, name: str) -> None:
         """The host is alone from now on, though its own interface looks as before."""
         _run("ip", "-n", self._switch, "link", "set", f"p-{name}"[:15], "nomaster")
@@ -188,6 +192,10 @@ class Engine:
         if self._process is not None:
             end(self._process, 30)
             self._process = None
+
+    def restart(self, *flags: str) -> None:
+        self.stop()
+        self.start(*flags)
 
     def docker(self, *arguments: str) -> str:
         return _run("docker", "-H", f"unix://{self.socket}", *arguments).strip()

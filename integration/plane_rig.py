@@ -2,8 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -307,27 +307,42 @@ def state_of(engine: Engine, name: str) -> ContainerState:
     return ContainerState(id=name, name=name, running=True, pid=pid, addresses=addresses)
 
 
-@asynccontextmanager
-async def rig(tag: str, folder: Path, hosts: int) -> AsyncIterator[Rig]:
-    """So many hosts at 10.99.0.1 and up, engines and planes running."""
+class Machines:
+    """Hosts at 10.99.0.1 and up with their engines: made once for a module, since engines take long to come and go."""
+
+    def __init__(self, lab: Lab, folder: Path, hosts: int) -> None:
+        self.lab = lab
+        self.folder = folder
+        self.hosts = [lab.host(f"h{number}", f"10.99.0.{number}/24") for number in range(1, hosts + 1)]
+        self.engines = [host.engine(folder / host.name) for host in self.hosts]
+        for engine in self.engines:
+            engine.import_image()
+
+
+@contextmanager
+def machines(tag: str, folder: Path, hosts: int) -> Iterator[Machines]:
     with Lab(tag) as lab:
-        nodes = []
-        for number in range(1, hosts + 1):
-            home = folder / f"n{number}"
-            home.mkdir()
-            (home / "resolv.conf").write_text("")
-            host = lab.host(f"h{number}", f"10.99.0.{number}/24")
-            engine = await asyncio.to_thread(host.engine, home / "engine")
-            await asyncio.to_thread(engine.import_image)
-            nodes.append(Node(host, engine, number, home))
+        yield Machines(lab, folder, hosts)
+
+
+@asynccontextmanager
+async def rig(there: Machines, folder: Path) -> AsyncIterator[Rig]:
+    """Planes on the machines, and nothing left of them afterwards."""
+    nodes = []
+    for number, (host, engine) in enumerate(zip(there.hosts, there.engines, strict=True), 1):
+        home = folder / f"n{number}"
+        home.mkdir()
+        (home / "resolv.conf").write_text("")
+        nodes.append(Node(host, engine, number, home))
+        await nodes[-1].start()
+    cluster = Rig(nodes, there.lab)
+    try:
+        yield cluster
+    finally:
+        await cluster.close()
         for node in nodes:
-            await node.start()
-        cluster = Rig(nodes, lab)
-        try:
-            yield cluster
-        finally:
-            await cluster.close()
-            for node in nodes:
-                await asyncio.to_thread(node.engine.remove_containers)
-                await node.plane.clear()
-                await node.stop()
+            await asyncio.to_thread(node.engine.remove_containers)
+            await node.plane.clear()
+            await node.stop()
+        for name in set(there.lab.hosts) - {f"h{number}" for number in range(1, len(nodes) + 1)}:
+            there.lab.remove(name)

@@ -3,13 +3,14 @@
 import asyncio
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from cluster.api.specs import PortConfig
 from integration.netlab import Host, why_no_engine
-from integration.plane_rig import PORT, Rig, Task, ask, connect, network, rig
+from integration.plane_rig import PORT, Machines, Rig, Task, ask, connect, machines, network, rig
 
 pytestmark = [pytest.mark.root, pytest.mark.engine, pytest.mark.skipif(bool(why_no_engine()), reason=why_no_engine())]
 
@@ -17,9 +18,15 @@ PUBLISHED = 8080
 WEB = PortConfig(protocol="tcp", published_port=PUBLISHED, target_port=PORT, publish_mode="ingress")
 
 
+@pytest.fixture(scope="module")
+def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
+    with machines("ingress", tmp_path_factory.mktemp("ingress"), hosts=3) as running:
+        yield running
+
+
 @pytest.fixture
-async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rig]:
-    async with rig("ingress", tmp_path_factory.mktemp("ingress"), hosts=3) as running:
+async def cluster(there: Machines, tmp_path: Path) -> AsyncIterator[Rig]:
+    async with rig(there, tmp_path) as running:
         yield running
 
 
@@ -108,7 +115,6 @@ async def test_nobody_reaches_a_task_but_through_its_network_or_a_published_port
 
     world = outside(cluster)
     world.run("ip", "route", "add", first.subnet, "via", one.host.address)
-    two.host.run("ip", "route", "add", "10.50.1.128/25", "via", one.host.address)
     for inside in (world.inside, *(stranger.inside for stranger in strangers)):
         with pytest.raises((TimeoutError, OSError)):
             await connect(inside, target.address(first), seconds=0.7)
@@ -125,6 +131,25 @@ async def test_published_tasks_without_a_network_are_kept_apart_but_for_their_po
         await connect(left.inside, right.container.addresses["shoal_gw"], seconds=0.7)
     for client in (left, right):
         assert (await ask(client.inside, one.host.address, 8081))[0] == right.id
+
+
+async def test_a_published_port_53_takes_neither_the_tasks_nor_the_hosts_own_names(cluster: Rig) -> None:
+    one, *_ = cluster.nodes
+    net = network(1)
+    cluster.service("resolver", net, ports=[PortConfig(protocol="tcp", published_port=53, target_port=PORT)])
+    task = await cluster.run("resolver", one)
+    with one.host.inside():
+        local = socket.create_server(("127.0.0.53", 53))
+    with local:
+        client = await connect(task.inside, net.gateway, 53)
+        client.close()
+        client = await connect(one.host.inside, "127.0.0.53", 53)
+        accepted, _ = local.accept()
+        accepted.close()
+        client.close()
+    assert (await ask(one.host.inside, "127.0.0.1", 53))[0] == task.id
+    question = await asyncio.to_thread(one.engine.docker, "exec", task.assigned.name, "nslookup", "-type=a", "resolver")
+    assert cluster.vip("resolver") in question
 
 
 async def test_udp_is_published_and_flows_move_on_when_their_task_goes(cluster: Rig) -> None:

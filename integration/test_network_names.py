@@ -6,7 +6,8 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import dns.exception
 import dns.message
@@ -18,14 +19,20 @@ import pytest
 from cluster.aio.supervise import background
 from cluster.api.specs import ContainerSpec, DNSConfig
 from integration.netlab import why_no_engine
-from integration.plane_rig import Rig, Task, eventually, network, rig
+from integration.plane_rig import Machines, Rig, Task, eventually, machines, network, rig
 
 pytestmark = [pytest.mark.root, pytest.mark.engine, pytest.mark.skipif(bool(why_no_engine()), reason=why_no_engine())]
 
 
+@pytest.fixture(scope="module")
+def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
+    with machines("names", tmp_path_factory.mktemp("names"), hosts=2) as running:
+        yield running
+
+
 @pytest.fixture
-async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rig]:
-    async with rig("names", tmp_path_factory.mktemp("names"), hosts=2) as running:
+async def cluster(there: Machines, tmp_path: Path) -> AsyncIterator[Rig]:
+    async with rig(there, tmp_path) as running:
         yield running
 
 
