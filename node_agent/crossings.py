@@ -1,6 +1,6 @@
 """The swarm's networks as clients of the engine meet them: a bridge of ours goes by its network's name, and who may attach is said."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cluster.api.errors import Forbidden, NotFound
@@ -19,14 +19,14 @@ class SwarmCrossings:
     def __init__(self, swarm: LocalSwarm) -> None:
         self._swarm = swarm
 
-    async def endpoint(self, network: str, settings: dict[str, Any]) -> EngineEndpoint | None:
+    async def endpoint(self, network: str, settings: Mapping[str, Any]) -> EngineEndpoint | None:
         del settings
         found = self._find(network)
         if found is None:
             return None
         raise Forbidden(
-            f"Could not attach to network {found.spec.name}: rpc error: code = PermissionDenied desc = network {found.spec.name} not manually "
-            "attachable: it carries tasks of services"
+            f"Could not attach to network {found.spec.name}: rpc error: code = PermissionDenied desc = "
+            f"network {found.spec.name} not manually attachable: it carries tasks of services"
         )
 
     async def withdraw(self, endpoints: Sequence[EngineEndpoint]) -> None:
