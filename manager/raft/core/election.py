@@ -35,6 +35,7 @@ def suspect(state: State, member: MemberId) -> None:
 
 def ask_first(state: State) -> None:
     """The pre-vote: neither term nor vote changes, so asking is free (thesis 9.6)."""
+    state.stood_in_vain += 1
     roles.become_pre_candidate(state)
     for voter in state.voters:
         if voter != state.me:

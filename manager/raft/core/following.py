@@ -13,6 +13,7 @@ def heed(state: State, leader: MemberId) -> None:
     """Someone speaks as leader of our term: there is at most one (paper 5.2, Election Safety)."""
     if isinstance(state.role, Leader):
         raise Violation(f"{leader} speaks as the leader of term {state.term}, which {state.me} leads")
+    state.stood_in_vain = 0
     if isinstance(state.role, Follower):
         state.role.leader = leader
         state.restart_timeout()

@@ -170,8 +170,8 @@ class Progress:
             self.mode.asked = False
 
     def measure(self, *, now: int, last_index: int, within: int) -> None:
-        """Caught up is who needs less than an election timeout for what was new when it began (thesis 4.2.1)."""
+        """Caught up is who lacks nothing, or got what was new when it began in less than an election timeout (thesis 4.2.1)."""
         if self.caught_up or self.match < self.catching_up_to:
             return
-        self.caught_up = now - self.catching_up_since < within
+        self.caught_up = self.match >= last_index or now - self.catching_up_since < within
         self.catching_up_to, self.catching_up_since = last_index, now

@@ -30,6 +30,7 @@ def become_candidate(state: State) -> None:
 
 def become_leader(state: State) -> None:
     """The entry it begins with commits what earlier leaders left, and only so (paper 5.4.2)."""
+    state.stood_in_vain = 0
     last = state.log.last_index
     others = [member.id for member in state.log.membership.members if member.id != state.me]
     elected_by = state.role.granted if isinstance(state.role, Candidate) else set()

@@ -99,6 +99,7 @@ class State:
         self.role: Role = Follower()
         self.elapsed = 0  # ticks since a leader, or an election, was last heard of
         self.timeout = 0
+        self.stood_in_vain = 0  # elections since a leader was heard of
         self.effects: list[Effect] = []
         self._held: list[Send] = []
         self._ordered_hard = stored.hard
@@ -108,8 +109,13 @@ class State:
         self.restart_timeout()
 
     def restart_timeout(self) -> None:
+        """Drawn in [election, 2 election) (paper 5.2). After a first vain election sooner: no leader is there to be disturbed, and
+        two who stood at the same moment need only be told apart; after more, patience again, for the disks may be slow."""
+        least = self.settings.election_ticks
+        if self.stood_in_vain == 1:
+            least = max(least // 3, 1)
         self.elapsed = 0
-        self.timeout = self.settings.election_ticks + self.draw(self.settings.election_ticks)
+        self.timeout = least + self.draw(least)
 
     @property
     def leader(self) -> MemberId | None:
