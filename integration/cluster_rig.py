@@ -75,7 +75,7 @@ class Daemon:
     def start(self, *flags: str, wait: bool = True) -> "Daemon":
         self.folder.mkdir(parents=True, exist_ok=True)
         command = (
-            *(sys.executable, *(os.environ.get("SHOALD","-m node_agent.main").split()), "-H", self.url, "--hostname", self.name),
+            *(sys.executable, "-m", "node_agent.main", "-H", self.url, "--hostname", self.name),
             *("--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "run")),
             *("--pidfile", str(self.folder / "run" / "shoald.pid"), "--engine", "dockerd", *flags),
         )

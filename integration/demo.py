@@ -102,7 +102,7 @@ def five_machines(story: Story, cluster: Cluster, folder: Path) -> Daemon:
         "Five machines", "Three managers and two workers: a namespace, a shoald and an engine each. Nothing is shared but the wire."
     )
     with story.step("an image from busybox, since there is no registry"):
-        archive = busybox_archive(folder, lambda root: install_web(root))
+        archive = busybox_archive(folder, install_web)
     with story.step("five daemons, five engines"):
         daemons = [cluster.add(name).start(wait=False) for name in ("m1", "m2", "m3", "w1", "w2")]
         for daemon in daemons:

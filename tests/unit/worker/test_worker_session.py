@@ -214,7 +214,7 @@ async def test_with_no_manager_in_reach_the_tries_become_rare(tmp_path: Path) ->
         acted.down = {M1.addr, M2.addr}
         acted.manager.says(None)
         await acted.pass_time(60)
-        assert 10 < len(acted.dialled) < 40
+        assert 40 < len(acted.dialled) < 150, "about one a second: a slow election must not outlast the heartbeat window"
 
 
 async def test_a_step_that_does_not_fit_opens_a_session_that_asks_for_everything(tmp_path: Path) -> None:
