@@ -119,7 +119,11 @@ class Rig:
             services=tuple(self.services.values()),
             ingress_subnet=INGRESS_SUBNET,
         )
-        told = await asyncio.gather(*(node.plane.update(update) for node in self.nodes))
+        # In two parts, as the manager sends what is large.
+        first = msgspec.structs.replace(update, services=())
+        rest = EndpointUpdate(version=self.version, services=update.services)
+        await asyncio.gather(*(node.plane.update(first, more=True) for node in self.nodes))
+        told = await asyncio.gather(*(node.plane.update(rest) for node in self.nodes))
         assert set(told) == {self.version}
 
     def service(

@@ -129,7 +129,7 @@ class SwarmNode:
             message = await self._endpoints.get()
             if self.worker_side is None:
                 continue
-            version = await self.worker_side.plane.update(message.update)
+            version = await self.worker_side.plane.update(message.update, more=message.more)
             if not message.more:
                 self.worker_side.session.endpoints_applied(version)
 

@@ -32,7 +32,7 @@ from node_agent.network.netns import identity, of_pid
 from node_agent.network.parts import Part, Parts
 from node_agent.network.ports import EngineNetworks
 from node_agent.network.sandbox import engine_networks, predefined_network, resolv_conf_of
-from node_agent.network.view import Known, LocalTask
+from node_agent.network.view import Known, LocalTask, View
 from worker.ports import ContainerState, EngineError, EngineNetwork, SandboxError, SandboxPlan
 
 log = logging.getLogger(__name__)
@@ -61,6 +61,8 @@ class Plane:
         self._namespace = namespace
         self._repair_seconds = repair_seconds
         self._known = Known()
+        self._coming: View | None = None
+        """An update of which more is to come."""
         self._saved: Known | None = None
         self._mtu = 1500
         self._parts = Parts()
@@ -198,10 +200,16 @@ class Plane:
         return self._runtime / "network.state"
 
     # -- endpoints ---------------------------------------------------------------------------------------------------------------------
-    async def update(self, update: EndpointUpdate) -> int:
-        """Returns the version that this node's kernel holds by now, to be acknowledged: this one, unless something could not be done."""
+    async def update(self, update: EndpointUpdate, *, more: bool = False) -> int:
+        """Returns the version that this node's kernel holds by now, to be acknowledged: this one, unless something could not be done.
+
+        With `more`, the update goes on in the next call and counts once it is whole: its first part would forget every service.
+        """
         before = self._known.view
-        self._known = msgspec.structs.replace(self._known, view=view.merge(before, update))
+        self._coming = view.merge(self._coming or before, update)
+        if more:
+            return self._applied
+        self._known, self._coming = msgspec.structs.replace(self._known, view=self._coming), None
         try:
             await self._settle(recheck=self._node_id not in before.peers)
         except OSError as problem:
