@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import tarfile
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -168,14 +169,16 @@ class Engine:
     def __init__(self, host: Host, folder: Path) -> None:
         self._host = host
         self._folder = folder
-        self.socket = folder / "docker.sock"
+        self._short = Path(tempfile.mkdtemp(prefix="lab-"))
+        """Sockets have to have short paths."""
+        self.socket = self._short / "docker.sock"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *flags: str) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         command = (
             *("dockerd", "-H", f"unix://{self.socket}", "--data-root", str(self._folder / "data")),
-            *("--exec-root", str(self._folder / "exec"), "-p", str(self._folder / "pid"), *flags),
+            *("--exec-root", str(self._short / "exec"), "-p", str(self._folder / "pid"), *flags),
         )
         self._process = self._host.start(*command, log=self._folder / "log")
         deadline = time.monotonic() + 30
@@ -235,10 +238,11 @@ class Engine:
             with suppress(RuntimeError):
                 self.remove_containers()
             self.stop()
-        for mount in _mounts_under(self._folder):
-            with suppress(RuntimeError):
-                _run("umount", "-l", mount)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        for folder in (self._short, self._folder):
+            for mount in _mounts_under(folder):
+                with suppress(RuntimeError):
+                    _run("umount", "-l", mount)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _mounts_under(folder: Path) -> Sequence[str]:
