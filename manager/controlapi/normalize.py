@@ -1,5 +1,6 @@
 """What a request leaves out or words in an older way, as it is kept. Pure."""
 
+from functools import cache
 from typing import TypeVar
 
 from msgspec.structs import fields, replace
@@ -47,16 +48,22 @@ def _owned(file: FileTarget | None) -> FileTarget | None:
 def _without_empty(value: Kept) -> Kept:
     """Members that say nothing count as absent; a RuntimeTarget says something by being there, an empty container is refused later."""
     changed: dict[str, object] = {}
-    for field in fields(value):
-        member = getattr(value, field.name)
+    for name, may_be_absent in _members(type(value)):
+        member = getattr(value, name)
         if not isinstance(member, Value):
             continue
         fresh: object = _without_empty(member)
-        if field.default is None and fresh == type(member)() and not isinstance(member, RuntimeTarget | ContainerSpec):
+        if may_be_absent and fresh == type(member)() and not isinstance(member, RuntimeTarget | ContainerSpec):
             fresh = None
         if fresh is not member:
-            changed[field.name] = fresh
+            changed[name] = fresh
     return replace(value, **changed) if changed else value
+
+
+@cache
+def _members(kind: type[Value]) -> tuple[tuple[str, bool], ...]:
+    """The members of a kind of value, each with whether None stands for its absence."""
+    return tuple((field.name, field.default is None) for field in fields(kind))
 
 
 def _with_networks(spec: ServiceSpec) -> TaskSpec:

@@ -1,0 +1,86 @@
+"""What every benchmark does with its figures: waits for a quiet machine, prints a table, writes bench/results/NAME.json.
+
+A figure is a ratio to a peer or a limit measured in the same run wherever there is one.
+"""
+
+import json
+import platform
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+class Figure(NamedTuple):
+    """One metric: all samples of ours, and of the peer's where it was measured too."""
+
+    metric: str
+    unit: str
+    ours: Sequence[float]
+    peer: Sequence[float] = ()
+    target: str = ""
+
+    @property
+    def value(self) -> float:
+        return statistics.median(self.ours)
+
+    @property
+    def ratio(self) -> float | None:
+        return self.value / statistics.median(self.peer) if self.peer else None
+
+
+def machine() -> str:
+    """The processor, its cores, the kernel."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    cores = sum(line.startswith("processor") for line in lines)
+    return f"{cores} x {model}, Linux {platform.release()}, Python {platform.python_version()}"
+
+
+def publish(name: str, figures: Sequence[Figure]) -> None:
+    """Print the table and write the file."""
+    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    print(f"\n{name}: {machine()}")
+    print(f"{'metric':<34}{'ours':>12}{'[min - max]':>22}{'peer':>12}{'ratio':>8}  target")
+    rows = []
+    for figure in figures:
+        low, high = min(figure.ours), max(figure.ours)
+        peer = statistics.median(figure.peer) if figure.peer else None
+        shown_peer = "" if peer is None else f"{peer:.4g}"
+        shown_ratio = "" if figure.ratio is None else f"{figure.ratio:.2f}"
+        spread = f"[{low:.4g} - {high:.4g}] {figure.unit}"
+        print(f"{figure.metric:<34}{figure.value:>12.4g}{spread:>22}{shown_peer:>12}{shown_ratio:>8}  {figure.target}")
+        rows.append({
+            "metric": figure.metric,
+            "value": figure.value,
+            "unit": figure.unit,
+            "n": len(figure.ours),
+            "min": low,
+            "max": high,
+            "peer": peer,
+            "ratio": figure.ratio,
+            "when": when,
+            "machine": machine(),
+        })  # fmt: skip
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def wait_quiet(*, at_most: float = 10.0, window: float = 0.5, idle: float = 0.85) -> bool:
+    """Wait for a moment in which the machine is mostly idle; False if there was none in time."""
+    deadline = time.monotonic() + at_most
+    while time.monotonic() < deadline:
+        total, quiet = _ticks()
+        time.sleep(window)
+        total_after, quiet_after = _ticks()
+        if (quiet_after - quiet) >= idle * (total_after - total):
+            return True
+    return False
+
+
+def _ticks() -> tuple[int, int]:
+    fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
+    return sum(fields[:8]), fields[3] + fields[4]
