@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from cli import completion, usage
+from cli import usage
 from cli.errors import Usage
 from cli.flags.grammar import SWITCH, Flag, Words, read
 from cli.session import Session
@@ -65,7 +65,16 @@ class Verb(click.Command):
         self.flags = (*flags, HELP)
         self.arguments, self.arity, self.aliases = arguments, arity, tuple(aliases)
         self._act, self._interspersed = act, interspersed
-        super().__init__(name, help=help, params=completion.params(flags, complete), add_help_option=False)
+        self._complete = complete
+        super().__init__(name, help=help, add_help_option=False)
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """What click's completion goes by; nothing else of click looks at the flags."""
+        if not ctx.resilient_parsing:
+            return []
+        from cli import completion  # noqa: PLC0415 - a tab's only
+
+        return completion.params(self.flags, self._complete)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if ctx.resilient_parsing:

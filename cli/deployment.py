@@ -6,7 +6,9 @@ The order is Docker's: externals are checked first, then networks, secrets, conf
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from cli import extensions, images, lookup, registry
@@ -153,12 +155,33 @@ def remove(session: Session, kind: str, objects: Sequence[Json]) -> bool:
     done = True
     for one in sorted(objects, key=lambda found: _name(kind, found)):
         session.say(f"Removing {kind} {_name(kind, one)}")
+        path = f"/{kind}s/{one['Id' if kind == 'network' else 'ID']}"
         try:
-            session.client.delete(f"/{kind}s/{one['Id' if kind == 'network' else 'ID']}")
+            once_free(partial(session.client.delete, path))
         except CliError as refused:
             done = False
             session.warn(f"Failed to remove {kind} {_name(kind, one)}: {refused.message}")
     return done
+
+
+def once_free(
+    act: Callable[[], object],
+    *,
+    patience: float = 30.0,
+    clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
+) -> None:
+    """Do it as soon as the tasks that are on their way out let go: a stack's networks are removed right after its services."""
+    deadline = clock() + patience
+    while True:
+        try:
+            act()
+        except ApiError as refused:
+            if "in use by task" not in refused.said or clock() >= deadline:
+                raise
+        else:
+            return
+        pause(0.2)
 
 
 def _name(kind: str, one: Json) -> str:

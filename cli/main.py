@@ -84,6 +84,13 @@ class Root(Noun):
         ctx.obj = session(words.flags)
         return super().parse_args(ctx, list(words.args))
 
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        if not ctx.resilient_parsing:
+            return []
+        from cli.completion import params  # noqa: PLC0415 - a tab's only
+
+        return params(FLAGS, "")
+
     def _parse_for_completion(self, ctx: click.Context, args: list[str]) -> list[str]:
         from cli.completion import PATIENCE  # noqa: PLC0415 - a tab's only
 

@@ -53,8 +53,7 @@ def _hostname(node: Json) -> str:
 def row(node: Json, swarm: Json) -> Mapping[str, Any]:
     manager, description = node.get("ManagerStatus") or {}, node.get("Description") or {}
     reach = "Leader" if manager.get("Leader") else state(manager.get("Reachability"))
-    root = ((swarm.get("Cluster") or {}).get("TLSInfo") or {}).get("TrustRoot")
-    own = (description.get("TLSInfo") or {}).get("TrustRoot")
+    trusted, own = (swarm.get("Cluster") or {}).get("TLSInfo"), description.get("TLSInfo")
     return {
         "ID": node["ID"],
         "Self": node["ID"] == swarm.get("NodeID"),
@@ -63,7 +62,7 @@ def row(node: Json, swarm: Json) -> Mapping[str, Any]:
         "Availability": state((node.get("Spec") or {}).get("Availability")),
         "ManagerStatus": reach,
         "EngineVersion": (description.get("Engine") or {}).get("EngineVersion") or "",
-        "TLSStatus": "Unknown" if not root or not own else "Ready" if root == own else "Needs Rotation",
+        "TLSStatus": "Unknown" if not trusted or not own else "Ready" if trusted == own else "Needs Rotation",
     }
 
 

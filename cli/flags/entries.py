@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -44,6 +43,8 @@ def filters(entries: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
 
 
 def address(text: str) -> str:
+    import ipaddress  # noqa: PLC0415 - only these flags pay for it
+
     try:
         return str(ipaddress.ip_address(text.strip()))
     except ValueError:
@@ -66,7 +67,7 @@ def extra_host(text: str) -> str:
     ip = ip[1:-1] if ip.startswith("[") and ip.endswith("]") else ip
     if ip != "host-gateway":
         try:
-            ipaddress.ip_address(ip)
+            address(ip)
         except ValueError:
             raise ValueError(f'invalid IP address in add-host: "{ip}"') from None
     return f"{host}:{ip}"
