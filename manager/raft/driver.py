@@ -200,6 +200,7 @@ class Raft:
         for order in orders:
             for send in order.release:
                 self._say(send.to, send.message)
+        self._flush()
         self._put(Persisted(ticket=orders[-1].ticket))
 
     def on_installed(self, install: Install) -> None:
