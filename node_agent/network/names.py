@@ -15,7 +15,11 @@ def zone_of(known: Known, parts: Sequence[Part], *, gateways: Mapping[Id, str], 
     `programmed`: the tasks whose VIP tables hold what `known` wants.
     """
     networks = known.networks
-    zones = {key: _network_zone(networks[key], parts, gateway) for key, gateway in gateways.items() if key in networks}
+    zones = {
+        key: _network_zone(networks[key], parts, gateway, told=key in known.view.networks)
+        for key, gateway in gateways.items()
+        if key in networks
+    }
     if GATEWAY_BRIDGE in gateways:
         zones[GATEWAY_BRIDGE] = NetworkZone(network_id=GATEWAY_BRIDGE, name="", gateway=gateways[GATEWAY_BRIDGE])
     ready = frozenset(programmed)
@@ -33,7 +37,7 @@ def _caller(task: LocalTask, networks: Mapping[Id, OverlayNetwork], *, held: boo
     )
 
 
-def _network_zone(network: OverlayNetwork, parts: Sequence[Part], gateway: str) -> NetworkZone:
+def _network_zone(network: OverlayNetwork, parts: Sequence[Part], gateway: str, *, told: bool) -> NetworkZone:
     names: dict[str, Name] = {}
     pointers: dict[str, str] = {}
     for membership in per_network(parts, network.network_id):
@@ -41,7 +45,7 @@ def _network_zone(network: OverlayNetwork, parts: Sequence[Part], gateway: str) 
             names[name] = _together(names[name], target) if name in names else target
         pointers.update(membership.pointers)
     return NetworkZone(
-        network_id=network.network_id, name=network.name, subnet=network.subnet, gateway=gateway, names=names, pointers=pointers
+        network_id=network.network_id, name=network.name, subnet=network.subnet, gateway=gateway, names=names, told=told, pointers=pointers
     )
 
 

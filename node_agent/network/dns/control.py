@@ -110,7 +110,7 @@ def step(before: Zone | None, wanted: Zone) -> Feed | None:
     whole, patches = [], []
     for key, network in wanted.networks.items():
         had = before.networks.get(key)
-        if had is None or (had.name, had.subnet, had.gateway) != (network.name, network.subnet, network.gateway):
+        if had is None or _frame(had) != _frame(network):
             whole.append(network)
         elif (patch := _patch(had, network)) is not None:
             patches.append(patch)
@@ -119,6 +119,10 @@ def step(before: Zone | None, wanted: Zone) -> Feed | None:
     if not whole and not patches and not gone and callers is None:
         return None
     return Feed(networks=tuple(whole), patches=tuple(patches), gone=gone, callers=callers)
+
+
+def _frame(network: NetworkZone) -> tuple[str, str, str, bool]:
+    return network.name, network.subnet, network.gateway, network.told
 
 
 def _patch(before: NetworkZone, after: NetworkZone) -> Patch | None:

@@ -18,7 +18,7 @@ class Answer(Value, frozen=True, kw_only=True):
 
 
 class Hold(Value, frozen=True):
-    """Not yet: the caller's VIPs are being programmed."""
+    """Not yet: the caller's VIPs are being programmed, or who is on its network is not known."""
 
 
 class Forward(Value, frozen=True, kw_only=True):
@@ -98,6 +98,8 @@ class Directory:
             found = network.find(query.name)
             if found is not None:
                 return _answer(query, found, caller, use_vips=known, rng=rng)
+        if not all(network.zone.told for network in networks):
+            return Hold()
         if query.kind == wire.PTR and (decision := _pointer(query, networks)):
             return decision
         return Forward(upstreams=caller.upstreams) if caller.outbound else Answer(code=wire.NXDOMAIN)

@@ -22,6 +22,8 @@ class NetworkZone(Value, frozen=True, kw_only=True):
     """Where its containers find the name server on this node."""
     names: Mapping[str, Name] = {}
     """In lower case."""
+    told: bool = True
+    """False: a task is on it, and the managers have not yet said who else is. Nothing can be denied."""
     pointers: Mapping[str, str] = {}
     """address -> name; the network's own name is put behind it."""
 

@@ -154,6 +154,12 @@ def test_the_zone_has_services_aliases_tasks_and_containers_of_the_networks_that
     assert zone_of(known(web), parts(known(web)), gateways={}, programmed=()).networks == {}
 
 
+def test_a_network_that_came_ahead_of_the_endpoints_has_no_names_to_deny() -> None:
+    state = serve(Known(tasks={"a": local("a")}), [NET])
+    assert not zone_of(state, [], gateways={NET.network_id: "10.0.1.1"}, programmed=()).networks[NET.network_id].told
+    assert zone_of(known(), [], gateways={NET.network_id: "10.0.1.1"}, programmed=()).networks[NET.network_id].told
+
+
 def test_services_that_share_an_alias_share_the_answer() -> None:
     one = service(vip="10.0.1.100")
     two = msgspec.structs.replace(service(vip="10.0.1.101"), service_id="svc2", name="shop_new")

@@ -64,6 +64,13 @@ def test_a_held_caller_waits_for_vips_and_for_nothing_else() -> None:
     assert addresses(decide("tasks.web", "10.0.1.12")) == {"10.0.1.2", "10.0.1.3"}
 
 
+def test_nothing_is_denied_on_a_network_whose_services_are_not_known_yet() -> None:
+    asked = wire.wire_name("web")
+    query = wire.Query(identity=1, flags=0, name=asked, kind=wire.A, question=asked + b"\0\1\0\1")
+    untold = Zone(networks={"shop": NetworkZone(network_id="shop", name="shop_default", told=False)}, callers=CALLERS[:1])
+    assert Directory(untold).decide(query, "10.0.1.10", "10.0.1.1", Random(1)) == Hold()
+
+
 def test_a_stranger_on_a_network_of_ours_gets_tasks_because_its_vips_are_not_ours_to_program() -> None:
     assert addresses(decide("web", "10.0.1.77")) == {"10.0.1.2", "10.0.1.3"}
     assert decide("web", "10.0.1.77", gateway="10.0.9.1") == Forward()
@@ -110,7 +117,14 @@ KEYS = st.sampled_from(["a", "b", "c"])
 NAMES = st.dictionaries(KEYS, st.sampled_from([Name(), Name(vips=("10.0.0.1",)), Name(tasks=("10.0.0.2",))]))
 NETWORKS = st.dictionaries(
     KEYS,
-    st.builds(NetworkZone, network_id=st.just(""), name=st.sampled_from(["x", "y"]), names=NAMES, pointers=st.dictionaries(KEYS, KEYS)),
+    st.builds(
+        NetworkZone,
+        network_id=st.just(""),
+        name=st.sampled_from(["x", "y"]),
+        told=st.booleans(),
+        names=NAMES,
+        pointers=st.dictionaries(KEYS, KEYS),
+    ),
 ).map(lambda zones: {key: msgspec.structs.replace(zone, network_id=key) for key, zone in zones.items()})
 ZONES = st.builds(Zone, networks=NETWORKS, callers=st.sampled_from([(), CALLERS[:1], CALLERS]))
 
