@@ -69,14 +69,16 @@ def _is_platform(wanted: Platform, actual: Platform) -> bool:
 class Room:
     """What is free on a node; taken from as a round places tasks there."""
 
-    __slots__ = ("_cpus", "_generic", "_memory", "_ports")
+    __slots__ = ("_cpus", "_generic", "_memory", "_node", "_ports", "_usage")
 
     def __init__(self, node: Node, usage: Usage) -> None:
         has = node.description.resources
         self._cpus = has.nano_cpus - usage.nano_cpus
         self._memory = has.memory_bytes - usage.memory_bytes
-        self._generic = _generic_room(node, usage)
-        self._ports: set[HostPort] = set(usage.port_counts)
+        self._node = node
+        self._usage = usage
+        self._generic: dict[str, int] | None = None
+        self._ports: set[HostPort] | None = None
 
     def refuses(self, needs: Needs, here: int) -> Filter | None:
         """`here`: tasks of this service that the node has."""
@@ -92,20 +94,34 @@ class Room:
         self._cpus -= needs.nano_cpus
         self._memory -= needs.memory_bytes
         for kind, count in needs.generic:
-            self._generic[kind] = self._generic.get(kind, 0) - count
-        self._ports.update(needs.host_ports)
+            generic = self._generic_room()
+            generic[kind] = generic.get(kind, 0) - count
+        if needs.host_ports:
+            self._ports_taken().update(needs.host_ports)
 
     def _has_resources(self, needs: Needs) -> bool:
         """What is not asked for may be overdrawn: a node whose memory shrank still takes tasks that reserve none."""
         if (needs.nano_cpus and needs.nano_cpus > self._cpus) or (needs.memory_bytes and needs.memory_bytes > self._memory):
             return False
-        return all(self._generic.get(kind, 0) >= count for kind, count in needs.generic)
+        return not needs.generic or all(self._generic_room().get(kind, 0) >= count for kind, count in needs.generic)
+
+    def _generic_room(self) -> dict[str, int]:
+        """Worked out only for tasks that ask; most don't."""
+        if self._generic is None:
+            self._generic = _generic_room(self._node, self._usage)
+        return self._generic
+
+    def _ports_taken(self) -> set[HostPort]:
+        if self._ports is None:
+            self._ports = set(self._usage.port_counts)
+        return self._ports
 
     def _port_taken(self, port: HostPort) -> bool:
         """A port on every address meets one on any."""
         protocol, number, address = port
         return any(
-            taken[0] == protocol and taken[1] == number and (not address or not taken[2] or address == taken[2]) for taken in self._ports
+            taken[0] == protocol and taken[1] == number and (not address or not taken[2] or address == taken[2])
+            for taken in self._ports_taken()
         )
 
 

@@ -42,10 +42,14 @@ class Needs(Struct, frozen=True, kw_only=True, gc=False):
         return bool(self.reserves or self.host_ports or self.max_replicas)
 
 
+NOTHING = Needs()
+
+
 def needs_of(template: Template) -> Needs:
     spec = template.spec
-    if spec.placement is None and spec.resources is None and not template.host_ports and spec.container_spec is None:
-        return Needs()
+    plain = spec.placement is None and spec.resources is None and spec.log_driver is None and not template.host_ports
+    if plain and (spec.container_spec is None or not spec.container_spec.mounts):
+        return NOTHING
     placement = spec.placement or Placement()
     reserved = (spec.resources.reservations if spec.resources is not None else None) or Reservations()
     return Needs(
