@@ -38,5 +38,5 @@ def set_level(level: str, *, debug: bool) -> None:
     """Ours as asked; libraries only from warnings on, unless we debug."""
     wanted = logging.DEBUG if debug else _LEVELS[level]
     logging.getLogger().setLevel(wanted)
-    for chatty in ("asyncio", "aiohttp", "pyroute2", "grpc"):
+    for chatty in ("asyncio", "aiohttp", "grpc"):
         logging.getLogger(chatty).setLevel(wanted if debug else max(wanted, logging.WARNING))
