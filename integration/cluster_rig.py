@@ -39,7 +39,7 @@ def run(command: Sequence[str], *, stdin: bytes | None = None, timeout: float = 
     """Its output; raises CommandFailed with what it said otherwise."""
     done = subprocess.run(command, input=stdin, capture_output=True, timeout=timeout, check=False, env=env)
     if done.returncode:
-        raise CommandFailed(command, done.returncode, (done.stderr or done.stdout).decode(errors="replace").strip())
+        raise CommandFailed(command, done.returncode, (done.stderr + done.stdout).decode(errors="replace").strip())
     return done.stdout.decode(errors="replace").strip()
 
 
