@@ -1,15 +1,13 @@
 """The shape of every command: nouns that load their verbs when called for, verbs that read Docker's flag grammar.
 
-Built on click for dispatch, help and completion; see cli/flags/grammar.py for the words themselves.
+`descend` walks from the root to the verb that the words name. See cli/flags/grammar.py for the words themselves.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
-
-import click
+from typing import NamedTuple
 
 from cli import usage
 from cli.errors import Usage
@@ -46,7 +44,7 @@ TWO = Arity(2, 2)
 ONE_OR_MORE = Arity(1, None)
 
 
-class Verb(click.Command):
+class Verb:
     """A command that does something: its flags, its arguments, and the function that it calls."""
 
     def __init__(
@@ -54,7 +52,7 @@ class Verb(click.Command):
         name: str,
         act: Callable[[Session, Words], None],
         *,
-        help: str,  # noqa: A002 - click's own name for it
+        help: str,  # noqa: A002 - the word that it is
         arguments: str = "",
         arity: Arity = NONE,
         flags: Sequence[Flag] = (),
@@ -62,42 +60,25 @@ class Verb(click.Command):
         aliases: Sequence[str] = (),
         complete: str = "",
     ) -> None:
+        self.name, self.help = name, help
         self.flags = (*flags, HELP)
-        self.arguments, self.arity, self.aliases = arguments, arity, tuple(aliases)
+        self.arguments, self.arity, self.aliases, self.complete = arguments, arity, tuple(aliases), complete
         self._act, self._interspersed = act, interspersed
-        self._complete = complete
-        super().__init__(name, help=help, add_help_option=False)
 
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """What click's completion goes by; nothing else of click looks at the flags."""
-        if not ctx.resilient_parsing:
-            return []
-        from cli import completion  # noqa: PLC0415 - a tab's only
-
-        return completion.params(self.flags, self._complete)
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if ctx.resilient_parsing:
-            return []
+    def run(self, session: Session, path: str, args: Sequence[str]) -> None:
         words = read(args, self.flags, interspersed=self._interspersed)
         if words.flags.on("help"):
-            click.echo(self.get_help(ctx))
-            ctx.exit()
-        self.arity.check(len(words.args), ctx.command_path)
-        ctx.params["words"] = words
-        return []
+            session.say(self.page(path))
+            return
+        self.arity.check(len(words.args), path)
+        self._act(session, words)
 
-    def invoke(self, ctx: click.Context) -> Any:
-        session = ctx.find_object(Session)
-        assert session is not None, "main makes the session before any verb runs"
-        return self._act(session, ctx.params["words"])
+    def page(self, path: str) -> str:
+        return usage.verb(path, self.usage_line(path), self.help, aliases=self.aliases, flags=self.flags)
 
-    def get_help(self, ctx: click.Context) -> str:
-        return usage.verb(ctx.command_path, self.usage_line(ctx), self.help or "", aliases=self.aliases, flags=self.flags)
-
-    def usage_line(self, ctx: click.Context) -> str:
+    def usage_line(self, path: str) -> str:
         options = " [OPTIONS]" if any(not flag.hidden for flag in self.flags) else ""
-        return f"{ctx.command_path}{options}{' ' + self.arguments if self.arguments else ''}"
+        return f"{path}{options}{' ' + self.arguments if self.arguments else ''}"
 
 
 class Entry(NamedTuple):
@@ -107,49 +88,62 @@ class Entry(NamedTuple):
     attribute: str
     help: str
     aliases: tuple[str, ...] = ()
-    hidden: bool = False
 
 
-class Noun(click.Group):
+class Noun:
     """A group of commands. A command's module is imported only when that command is called."""
 
-    def __init__(self, name: str, entries: Mapping[str, Entry], *, help: str) -> None:  # noqa: A002 - click's own name
-        super().__init__(name, help=help, add_help_option=False)
+    def __init__(self, name: str, entries: Mapping[str, Entry], *, help: str) -> None:  # noqa: A002 - the word that it is
+        self.name, self.help = name, help
         self.entries = dict(entries)
         self._canonical = {alias: verb for verb, entry in entries.items() for alias in (verb, *entry.aliases)}
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return [name for name, entry in self.entries.items() if not entry.hidden]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
-        name = self._canonical.get(cmd_name)
+    def find(self, word: str) -> Verb | Noun | None:
+        """The command of that name or alias."""
+        name = self._canonical.get(word)
         if name is None:
             return None
         entry = self.entries[name]
         command = getattr(importlib.import_module(entry.module), entry.attribute)
-        assert isinstance(command, click.Command)
+        assert isinstance(command, Verb | Noun), f"{entry.module}.{entry.attribute} is no command"
         return command
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not ctx.resilient_parsing:
-            words = read(args, (HELP,), interspersed=False)
-            if words.flags.on("help") or not words.args:
-                click.echo(self.get_help(ctx))
-                ctx.exit()
-            args = list(words.args)
-        return super().parse_args(ctx, args)
+    def page(self, path: str) -> str:
+        return usage.noun(path, self.help, {name: entry.help for name, entry in self.entries.items()})
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        command = self.get_command(ctx, args[0])
-        if command is None:
-            raise Usage(f"shoal: unknown command: {ctx.command_path} {args[0]}")
-        return command.name, command, args[1:]
+    def usage_line(self, path: str) -> str:
+        return f"{path} COMMAND"
 
-    def get_help(self, ctx: click.Context) -> str:
-        return usage.noun(ctx.command_path, self.help or "", {name: e.help for name, e in self.entries.items() if not e.hidden})
 
-    def usage_line(self, ctx: click.Context) -> str:
-        return f"{ctx.command_path} COMMAND"
+class Found(NamedTuple):
+    """The command that words name, what it is called from the root on, and the words that are left for it."""
+
+    command: Verb | Noun
+    path: str
+    args: tuple[str, ...]
+
+
+def descend(start: Noun, path: str, args: Sequence[str]) -> Found:
+    """Follow the words as far as they name commands; the flags of a noun are only --help, which stays in the words."""
+    command: Verb | Noun = start
+    rest = tuple(args)
+    while isinstance(command, Noun) and rest and not rest[0].startswith("-"):
+        found = command.find(rest[0])
+        if found is None:
+            break
+        command, path, rest = found, f"{path} {found.name}", rest[1:]
+    return Found(command, path, rest)
+
+
+def run_found(session: Session, found: Found) -> None:
+    """Run a verb; of a noun show what it has, or say that it has not what was asked for."""
+    if isinstance(found.command, Verb):
+        found.command.run(session, found.path, found.args)
+        return
+    words = read(found.args, (HELP,), interspersed=False)
+    if words.args and not words.flags.on("help"):
+        raise Usage(f"shoal: unknown command: {found.path} {words.args[0]}")
+    session.say(found.command.page(found.path))
 
 
 def _arguments(count: int) -> str:

@@ -8,6 +8,11 @@ class CliError(Exception):
 
     code = 1
 
+    @property
+    def told(self) -> str:
+        """What the user is shown."""
+        return self.message
+
     def __init__(self, message: str, *, code: int | None = None) -> None:
         super().__init__(message)
         self.message = message
@@ -18,8 +23,17 @@ class CliError(Exception):
 class Usage(CliError):
     """The command line itself was wrong: the line is followed by how the command is used."""
 
-    def __init__(self, message: str, *, code: int = 1) -> None:
+    def __init__(self, message: str, *, code: int = 1, line: str = "", path: str = "") -> None:
         super().__init__(message, code=code)
+        self.line, self.path = line, path
+
+    def of(self, line: str, path: str) -> Usage:
+        """The same, of the command with this usage line."""
+        return Usage(self.message, code=self.code, line=line, path=path)
+
+    @property
+    def told(self) -> str:
+        return f"{self.message}\n\nUsage:  {self.line}\n\nRun '{self.path} --help' for more information" if self.path else self.message
 
 
 class NoDaemon(CliError):

@@ -9,15 +9,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import click
 
 from cli import usage
-from cli.command import HELP, Entry, Noun
+from cli.command import HELP, Entry, Noun, descend, run_found
 from cli.endpoint import DEFAULT_HOST, Tls
 from cli.errors import CliError, SilentExit, Usage
-from cli.flags.grammar import SWITCH, TEXT, Flag, Flags, read
+from cli.flags.grammar import SWITCH, TEXT, Flag, Flags, Words, read
 from cli.session import Session
 from cli.versions import VERSION
 
@@ -64,54 +61,14 @@ ENGINE_VERBS = frozenset(
 
 
 class Root(Noun):
-    """`shoal` itself: reads the global flags, makes the session, hands over to a noun."""
+    """`shoal` itself."""
 
     def __init__(self) -> None:
         super().__init__(PROGRAM, NOUNS, help="Run services on a swarm of hosts")
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if ctx.resilient_parsing:
-            return self._parse_for_completion(ctx, args)
-        words = read(args, (*FLAGS, HELP), interspersed=False)
-        if words.flags.on("version"):
-            click.echo(f"Shoal version {VERSION}")
-            ctx.exit()
-        if words.flags.on("help") or not words.args:
-            click.echo(self.get_help(ctx))
-            ctx.exit()
-        if words.args[0] == "help":
-            words = words._replace(args=(*words.args[1:], "--help"))
-        ctx.obj = session(words.flags)
-        return super().parse_args(ctx, list(words.args))
-
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        if not ctx.resilient_parsing:
-            return []
-        from cli.completion import params  # noqa: PLC0415 - a tab's only
-
-        return params(FLAGS, "")
-
-    def _parse_for_completion(self, ctx: click.Context, args: list[str]) -> list[str]:
-        from cli.completion import PATIENCE  # noqa: PLC0415 - a tab's only
-
-        try:
-            words = read(args, (*FLAGS, HELP), interspersed=False)
-        except Usage:
-            return super().parse_args(ctx, [])
-        ctx.obj = session(words.flags, timeout=PATIENCE)
-        return super().parse_args(ctx, list(words.args))
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] in ENGINE_VERBS and not ctx.resilient_parsing:
-            host = ctx.find_object(Session)
-            assert host is not None, "parse_args makes the session"
-            raise CliError(f"use: docker -H {host.endpoint.address} {shell_words(args)}")
-        return super().resolve_command(ctx, args)
-
-    def get_help(self, ctx: click.Context) -> str:  # noqa: ARG002 - click's signature
-        page = usage.noun(f"{PROGRAM} [OPTIONS]", self.help or "", {name: entry.help for name, entry in self.entries.items()})
-        commands, _, last = page.rpartition("\n\n")
-        return "\n\n".join([commands, "Global Options:\n" + usage.options(FLAGS), last.replace(" [OPTIONS]", "")])
+    def page(self, path: str) -> str:
+        *commands, last = super().page(path).split("\n\n")
+        return "\n\n".join([*commands, "Global Options:\n" + usage.options(FLAGS), last])
 
 
 def shell_words(args: Sequence[str]) -> str:
@@ -139,65 +96,65 @@ def _tls(flags: Flags, config_dir: Path) -> Tls | None:
 
 
 def run(args: Sequence[str]) -> int:
-    """Run one command line; the exit code."""
+    """Run one command line; the exit code. A wrong use is raised with how the command is used."""
     root = Root()
+    words = _global(root, args)
+    if words.flags.on("version"):
+        sys.stdout.write(f"Shoal version {VERSION}\n")
+        return 0
+    rest = words.args
+    if words.flags.on("help") or rest[:1] == ("help",):
+        rest = (*(rest[1:] if rest[:1] == ("help",) else rest), "--help")
+    found = descend(root, PROGRAM, rest)
+    here = session(words.flags)
+    if found.command is root and found.args and found.args[0] in ENGINE_VERBS:
+        raise CliError(f"use: docker -H {here.endpoint.address} {shell_words(found.args)}")
     try:
-        with root.make_context(PROGRAM, list(args)) as ctx:
-            root.invoke(ctx)
-    except click.exceptions.Exit as done:
-        return done.exit_code
-    except click.ClickException as wrong:
-        wrong.show()
-        return wrong.exit_code
+        run_found(here, found)
+    except Usage as wrong:
+        raise wrong.of(found.command.usage_line(found.path), found.path) from None
     sys.stdout.flush()
     return 0
 
 
+def _global(root: Root, args: Sequence[str]) -> Words:
+    try:
+        return read(args, (*FLAGS, HELP), interspersed=False)
+    except Usage as wrong:
+        raise wrong.of(root.usage_line(PROGRAM), PROGRAM) from None
+
+
 def main() -> None:
     """The process: runs the command line and leaves with its exit code."""
-    args = sys.argv[1:]
     if f"_{PROGRAM.upper()}_COMPLETE" in os.environ:
-        Root().main(args=args, prog_name=PROGRAM)
-    sys.exit(_told(args))
+        from cli.completion import complete  # noqa: PLC0415 - a tab's only
+
+        complete(Root(), FLAGS, session)
+    sys.exit(_told(sys.argv[1:]))
 
 
 def _told(args: Sequence[str]) -> int:
+    debug = "-D" in args or "--debug" in args
     try:
         return run(args)
     except SilentExit as done:
         return done.code
-    except Usage as wrong:
-        _say(f"{wrong.message}\n\n{_how(args)}")
-        return wrong.code
     except CliError as failed:
-        if "-D" in args or "--debug" in args:
+        if debug:
             raise
-        _say(failed.message)
+        _say(failed.told)
         return failed.code
     except KeyboardInterrupt:
         return 130
-    except Exception as fault:
-        if "-D" in args or "--debug" in args:
-            raise
-        _say(f"shoal: a fault of this client, {type(fault).__name__}: {fault} (shoal -D shows where)")
-        return 70
     except BrokenPipeError:
         # the reader has seen enough; leave nothing for the interpreter to flush into the broken pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-
-
-def _how(args: Sequence[str]) -> str:
-    """How the command that was meant is used: found by walking the words that name commands."""
-    root: Any = Root()
-    command, ctx = root, click.Context(root, info_name=PROGRAM, resilient_parsing=True)
-    try:
-        names = list(read(args, (*FLAGS, HELP), interspersed=False).args)
-    except Usage:
-        names = []
-    while names and isinstance(command, Noun) and (found := command.get_command(ctx, names.pop(0))) is not None:
-        command, ctx = found, click.Context(found, info_name=found.name, parent=ctx, resilient_parsing=True)
-    return f"Usage:  {command.usage_line(ctx)}\n\nRun '{ctx.command_path} --help' for more information"
+    except Exception as fault:
+        if debug:
+            raise
+        _say(f"shoal: a fault of this client, {type(fault).__name__}: {fault} (shoal -D shows where)")
+        return 70
 
 
 def _say(text: str) -> None:

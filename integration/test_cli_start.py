@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "tests" / "unit" / "cli" / "data"
 SHOAL = [sys.executable, "-m", "cli.main"]
 HEAVY = (
+    "click",
     "asyncio",
     "aiohttp",
     "grpc",

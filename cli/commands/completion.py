@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from cli.command import NONE, Entry, Noun, Verb
-from cli.completion import script
 from cli.flags.grammar import Words
 from cli.session import Session
 
 
 def _verb(shell: str) -> Verb:
     def act(session: Session, _: Words) -> None:
+        from cli.completion import script  # noqa: PLC0415 - brings in click, which the help of this does not need
+
         session.say(script(shell, "shoal"))
 
     return Verb(shell, act, help=f"Print the completion script for {shell}: source it from the shell's start-up file", arity=NONE)
