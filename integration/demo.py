@@ -209,7 +209,7 @@ def lose_a_worker(story: Story, cluster: Cluster, load: Load) -> None:
         f"noticed after {down:.1f} s, {REPLICAS} of {REPLICAS} again after {recovered:.1f} s",
         held=recovered <= 15,
     )
-    load.note("worker killed", begun, recovered)
+    load.note("worker killed", begun, begun + recovered)
 
 
 def node_state(asked: Daemon, name: str) -> str:
@@ -241,6 +241,8 @@ def lose_the_leader(story: Story, cluster: Cluster, load: Load) -> None:
     wait_until(lambda: "Unreachable" not in nodes(new), what=f"{leader.name} follows the new leader", seconds=30)
     after = {task["ID"] for task in new.wait_running("demo_web", REPLICAS)}
     story.claim("no container was restarted", f"{len(before & after)} of {REPLICAS} tasks are the same", held=before == after)
+    if before != after:
+        story.run("shoal service ps --no-trunc demo_web", new.shoal("service", "ps", "--no-trunc", "demo_web"))
     load.note("leader killed", begun, begun + took)
     story.run("shoal node ls", nodes(new))
 
