@@ -23,6 +23,8 @@ NETWORKS = {"front": "netfront000000000000000000", "back": "netback0000000000000
 SECRETS = {"s1": "secret1aaaaaaaaaaaaaaaaaa", "s2": "secret2aaaaaaaaaaaaaaaaaa"}
 CONFIGS = {"c1": "config1aaaaaaaaaaaaaaaaaa", "c2": "config2aaaaaaaaaaaaaaaaaa", "cred": "configcredaaaaaaaaaaaaaa"}
 
+DIGEST = "sha256:" + "5" * 64
+
 EMPTY_BASE: dict[str, Any] = {
     "Name": "plain",
     "Labels": {},
@@ -37,6 +39,7 @@ class FakeManager(http.server.BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     posted: list[Any]
+    auths: list[tuple[str, str, str | None]]
     base: dict[str, Any]
 
     def log_message(self, *_: object) -> None:
@@ -61,6 +64,9 @@ class FakeManager(http.server.BaseHTTPRequestHandler):
         size = int(self.headers.get("Content-Length") or 0)
         body = json.loads(self.rfile.read(size) or b"null") if size else None
         listed = {"secrets": SECRETS, "configs": CONFIGS}
+        self.auths.append(
+            (self.command, url.path.rpartition("/v1.")[2].partition("/")[2] or url.path[1:], self.headers.get("X-Registry-Auth"))
+        )
         if self.command == "POST":
             self.posted.append(body)
             self._send(201 if parts[-1] == "create" else 200, {"ID": "service000000000000000000a", "Warnings": None})
@@ -68,6 +74,9 @@ class FakeManager(http.server.BaseHTTPRequestHandler):
             self._send(200, [{"ID": one, "Spec": {"Name": name}} for name, one in listed[parts[0]].items()])
         elif parts[0] == "networks" and parts[1] in NETWORKS:
             self._send(200, {"Id": NETWORKS[parts[1]], "Name": parts[1], "Scope": "swarm"})
+        elif parts[0] == "distribution":
+            platforms = [{"architecture": "amd64", "os": "linux"}, {"architecture": "arm", "os": "linux", "variant": "v7"}]
+            self._send(200, {"Descriptor": {"digest": DIGEST, "mediaType": "x", "size": 1}, "Platforms": platforms})
         elif parts == ["services"]:
             self._send(200, [])
         elif parts[0] == "services":
@@ -89,9 +98,11 @@ class Recording:
 
     def __init__(self, base: dict[str, Any] | None = None) -> None:
         self._folder = tempfile.TemporaryDirectory()
+        self.home = Path(self._folder.name)
         self.socket = str(Path(self._folder.name) / "docker.sock")
         self.posted: list[Any] = []
-        handler = type("Handler", (FakeManager,), {"posted": self.posted, "base": base or EMPTY_BASE})
+        self.auths: list[tuple[str, str, str | None]] = []
+        handler = type("Handler", (FakeManager,), {"posted": self.posted, "auths": self.auths, "base": base or EMPTY_BASE})
         self._server = _Server(self.socket, handler)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
@@ -108,6 +119,7 @@ class Recording:
     def run(self, program: list[str], line: list[str]) -> tuple[int, str, Any]:
         """Run one command against the fake; its exit code, its last words, and the body that it posted."""
         self.posted.clear()
+        self.auths.clear()
         env = {**os.environ, "HOME": self._folder.name, "FROM_ENV": "yes", "TERM": "dumb"}
         done = subprocess.run([*program, "-H", f"unix://{self.socket}", *line], env=env, capture_output=True, text=True, check=False)
         words = (done.stderr.strip().splitlines() or [""])[0]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -71,6 +73,41 @@ def test_the_recorded_tables_are_still_what_both_commands_post(name: str) -> Non
                 assert code == 0, (program, row["line"], words)
                 posted.append(_sorted(clean(body)))
             assert posted[0] == posted[1] == _sorted(row["spec"]), row["line"]
+
+
+@pytest.mark.skipif(shutil.which("docker") is None, reason="needs a docker CLI to compare with")
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["service", "create", "--detach", "--with-registry-auth", "--name", "x", "reg.example.com/team/app:1"],
+        ["service", "create", "--detach", "--with-registry-auth", "--name", "x", "app"],
+        ["service", "create", "--detach", "--with-registry-auth", "--name", "x", "helped.example.com/app"],
+        ["service", "create", "--detach", "--with-registry-auth", "--name", "x", "unknown.example.com/app"],
+        ["service", "create", "--detach", "--name", "x", "app@sha256:" + "4" * 64],
+        ["service", "update", "--detach", "--with-registry-auth", "--image", "reg.example.com/app", "plain"],
+        ["service", "update", "--detach", "--image", "app:2", "plain"],
+    ],
+)
+def test_images_are_pinned_and_credentials_sent_as_docker_does(fake: Recording, line: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    helper = fake.home / "docker-credential-test"
+    helper.write_text("""#!/bin/sh\necho '{"ServerURL":"helped.example.com","Username":"<token>","Secret":"tok"}'\n""")
+    helper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake.home}:{os.environ['PATH']}")
+    login = base64.b64encode(b"me:secret").decode()
+    auths = {"reg.example.com": {"auth": login}, "https://index.docker.io/v1/": {"auth": login}}
+    (fake.home / ".docker").mkdir()
+    (fake.home / ".docker" / "config.json").write_text(json.dumps({"auths": auths, "credHelpers": {"helped.example.com": "test"}}))
+    seen = []
+    for program in (["docker"], SHOAL):
+        code, words, body = fake.run(program, line)
+        assert code == 0, (program, words)
+        sent = [(method, path, _decoded(auth)) for method, path, auth in fake.auths if "distribution" in path or method == "POST"]
+        seen.append((clean(body), sent))
+    assert seen[1] == seen[0]
+
+
+def _decoded(auth: str | None) -> Any:
+    return None if auth is None else json.loads(base64.urlsafe_b64decode(auth))
 
 
 def _sorted(spec: Any) -> Any:
