@@ -253,6 +253,19 @@ class RootCA(Value, frozen=True, kw_only=True):
     """PKCS#8 PEM of the issuing key. In the replicated store only, whose log is sealed; never shown."""
 
 
+class RootRotation(Value, frozen=True, kw_only=True):
+    """A change of the root under way: certificates are issued under the new one, all are trusted until every node has one of those."""
+
+    cert: str = ""
+    """The new root, PEM."""
+    key: bytes = b""
+    """As RootCA.key; empty if an external CA signs."""
+    cross_signed: str = ""
+    """The new root's name and key, signed by the present root: with it in the chain a node that trusts only that one can follow."""
+    abandoned: tuple[str, ...] = ()
+    """Roots of earlier rotations that this one took over from: some nodes may have certificates of theirs. PEM."""
+
+
 class Cluster(Value, frozen=True, kw_only=True, tag="cluster", tag_field="t"):
     id: Id
     version: int = 0
@@ -269,6 +282,13 @@ class Cluster(Value, frozen=True, kw_only=True, tag="cluster", tag_field="t"):
     feature_level: int = 1
     mark_base: int = 20
     """First bit of the packet-mark field that carries node numbers."""
+    root_rotation: RootRotation | None = None
+    last_forced_rotation: int = 0
+    """`CAConfig.ForceRotate` as it was when the root was last rotated."""
+    unlock_key: str = ""
+    """SWMKEY-1-...: what every manager seals its own keys with while autolock is on. As secret as the CA's key."""
+    fenced: tuple[Id, ...] = ()
+    """Managers that a forced new cluster went on without: what they say as managers counts again once they are members anew."""
 
 
 Object = Cluster | Node | Service | Task | Network | Secret | Config

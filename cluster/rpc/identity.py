@@ -59,6 +59,16 @@ def load_key(pem: str | bytes) -> ec.EllipticCurvePrivateKey:
     return key
 
 
+def key_of(certificate_pem: str, keys_pem: str) -> str:
+    """The key of this certificate, out of one or more. Raises InvalidArgument if it is not among them."""
+    wanted = x509.load_pem_x509_certificate(certificate_pem.encode()).public_key()
+    end = "-----END PRIVATE KEY-----\n"
+    for part in keys_pem.split(end)[:-1]:
+        if load_key(part + end).public_key() == wanted:
+            return part + end
+    raise InvalidArgument("the key is not that of the certificate")
+
+
 def new_csr(key_pem: str) -> str:
     """A request for a certificate: the issuer takes nothing from it but the public key."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "node")])
