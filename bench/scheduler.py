@@ -1,6 +1,6 @@
 """How fast the scheduler places tasks on virtual clusters: its real loop, entries encoded, decoded and applied, no Raft and no disk.
 
-    python bench/scheduler.py [--quick]
+    python -m bench.scheduler [--quick]
 
 Prints a table and writes bench/results/scheduler.json. The peer's figures are swarmkit's own benchmark on a like machine.
 """
@@ -9,17 +9,12 @@ import argparse
 import asyncio
 import gc
 import itertools
-import json
-import os
-import platform
 import random
-import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
+from bench.report import Figure, publish, wait_quiet
 from cluster.aio.clock import SystemClock
 from cluster.aio.supervise import background
 from cluster.api.changes import Change, Put
@@ -30,8 +25,6 @@ from cluster.api.states import NodeState, TaskState
 from manager.scheduler.loop import Scheduler
 from manager.store.memory import MemoryProposer
 from manager.store.store import Store
-
-RESULTS = Path(__file__).parent / "results" / "scheduler.json"
 
 
 class Load:
@@ -99,7 +92,7 @@ async def measure(load: Load, checkpoints: Callable[[int, float], None] | None =
     await fill(proposer, load.waiting(store))
     gc.freeze()
     gc.set_threshold(100_000, 50, 1_000_000)  # as in the daemon: no full collections while it works
-    wait_for_quiet()
+    wait_quiet(at_most=20)
     began, began_cpu = time.perf_counter(), time.process_time()
     async with background(Scheduler(store, proposer, SystemClock()).run):
         revision = store.latest.revision
@@ -108,25 +101,6 @@ async def measure(load: Load, checkpoints: Callable[[int, float], None] | None =
                 checkpoints(load.tasks - left, time.process_time() - began_cpu)
             revision = await store.latest.wait_change(revision)
     return Taken(time.perf_counter() - began, time.process_time() - began_cpu)
-
-
-def wait_for_quiet(at_most: float = 20.0) -> None:
-    """Until three quarters of the machine were idle for half a second, or the patience is over."""
-    until = time.monotonic() + at_most
-    while time.monotonic() < until:
-        idle, total = _ticks()
-        time.sleep(0.5)
-        later_idle, later = _ticks()
-        if later_idle - idle >= 0.75 * (later - total):
-            return
-
-
-def _ticks() -> tuple[int, int]:
-    try:
-        fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
-    except OSError:
-        return 1, 1
-    return fields[3] + fields[4], sum(fields)
 
 
 CASES = (
@@ -138,35 +112,16 @@ CASES = (
 )
 
 
-async def run(*, quick: bool) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = []
-    machine = f"{platform.machine()}, {len(os.sched_getaffinity(0))} cpus, Python {platform.python_version()}"
-    print(f"{machine}; load {os.getloadavg()[0]:.1f}")
-    print(f"{'metric':38} {'tasks/s':>9} {'min':>8} {'max':>8} {'per cpu-s':>10} {'peer':>7} {'ratio':>6} {'target':>7}  n")
+async def run(*, quick: bool) -> list[Figure]:
+    """Wall clock first; beside it what a second of the processor placed, which other work on the machine disturbs less."""
+    figures = []
     for metric, load, peer, target, repeats in CASES:
         taken = [await measure(load) for _ in range(1 if quick else repeats)]
-        rates = sorted(load.tasks / one.seconds for one in taken)
-        value, per_cpu = statistics.median(rates), statistics.median(load.tasks / one.cpu_seconds for one in taken)
-        ratio = None if peer is None else round(value / peer, 2)
-        shown = f"{metric:38} {value:9,.0f} {rates[0]:8,.0f} {rates[-1]:8,.0f} {per_cpu:10,.0f}"
-        print(f"{shown} {peer or '':>7} {ratio or '':>6} {target:7,}  {len(rates)}", flush=True)
-        rows.append(
-            {
-                "metric": metric,
-                "value": round(value),
-                "unit": "tasks/s",
-                "n": len(rates),
-                "min": round(rates[0]),
-                "max": round(rates[-1]),
-                "peer": peer,
-                "ratio": ratio,
-                "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                "machine": machine,
-                "per_cpu_second": round(per_cpu),
-            }
-        )
+        peers = () if peer is None else (float(peer),)
+        figures.append(Figure(metric, "tasks/s", [load.tasks / one.seconds for one in taken], peers, f">= {target:,}"))
+        figures.append(Figure(f"{metric}_cpu", "tasks/cpu-s", [load.tasks / one.cpu_seconds for one in taken]))
     await growth()
-    return rows
+    return figures
 
 
 async def growth() -> None:
@@ -186,13 +141,9 @@ async def growth() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one run of each, and no file")
+    parser.add_argument("--quick", action="store_true", help="one run of each")
     args = parser.parse_args()
-    rows = asyncio.run(run(quick=args.quick))
-    if not args.quick:
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
-        print(f"\nwrote {RESULTS}", file=sys.stderr)
+    publish("scheduler", asyncio.run(run(quick=args.quick)))
 
 
 if __name__ == "__main__":
