@@ -109,8 +109,8 @@ def redraw(before: int, lines: Sequence[str]) -> str:
     """The control sequences that put these lines where `before` lines stood."""
     up = f"\x1b[{before}A" if before else ""
     gone = before - len(lines)
-    below = "\x1b[2K\r\n" * gone + f"\x1b[{gone}A" if gone > 0 else ""
-    return up + "".join(f"\x1b[2K\r{line}\r\n" for line in lines) + below
+    below = "\x1b[2K\n" * gone + f"\x1b[{gone}A" if gone > 0 else ""
+    return up + "".join(f"\x1b[2K\r{line}\n" for line in lines) + below
 
 
 def _drawn(bar: Bar, width: int) -> str:

@@ -166,5 +166,5 @@ def test_in_a_pipe_each_line_is_written_once() -> None:
 
 
 def test_on_a_terminal_lines_are_drawn_over_the_old_ones() -> None:
-    assert redraw(0, ["a", "b"]) == "\x1b[2K\ra\r\n\x1b[2K\rb\r\n"
-    assert redraw(2, ["c"]) == "\x1b[2A\x1b[2K\rc\r\n\x1b[2K\r\n\x1b[1A"
+    assert redraw(0, ["a", "b"]) == "\x1b[2K\ra\n\x1b[2K\rb\n"
+    assert redraw(2, ["c"]) == "\x1b[2A\x1b[2K\rc\n\x1b[2K\n\x1b[1A"
