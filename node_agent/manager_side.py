@@ -22,6 +22,7 @@ from manager.raft.proposer import StoreMachine
 from manager.raft.transport import PeerStreams
 from manager.store.store import Store
 from node_agent import machine
+from node_agent.key_keeper import KeyKeeper
 from node_agent.manager_link import ask_leader, raft_dial
 from node_agent.parts import NodeParts
 from node_agent.state import NodeFacts
@@ -60,13 +61,14 @@ async def managing(
     manager.offer(server)
     bootstrap = BootstrapServer(identity=lambda: identity.value, admit=manager.admit, clock=parts.clock)
     member = _Member(node, raft=raft, remotes=remotes, managers=managers, parts=parts)
+    keeper = KeyKeeper(parts.state, store, parts.clock)
     try:
         try:
             await server.start(node.listen_addr)
             await bootstrap.start(*bootstrap_address(node.listen_addr))
         except OSError as taken:
             raise Conflict(str(taken)) from taken
-        async with background(manager.run, member.run, lambda: _present(bootstrap, identity)):
+        async with background(manager.run, member.run, keeper.run, lambda: _present(bootstrap, identity)):
             yield manager
     finally:
         await bootstrap.stop()

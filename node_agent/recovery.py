@@ -18,8 +18,11 @@ from manager.ca.trust import chain_of, issuer_of, trusted
 from manager.raft.opening import open_storage
 from manager.recovery import cluster_in, go_on_alone, replay
 from node_agent import machine
+from node_agent.addresses import resolve, split_port
+from node_agent.api.backend import InitRequest
 from node_agent.state import NodeFacts, StateFolder
 
+USUAL_LISTEN = "0.0.0.0:2377"
 NOT_A_MANAGER = "this node holds no state of the swarm: a new cluster can only be forced on a node that was a manager"
 
 
@@ -40,6 +43,20 @@ class Addresses(Struct, frozen=True, kw_only=True):
             data_path_addr=self.data_path or node.data_path_addr,
             managers=(),
         )
+
+
+def asked_addresses(request: InitRequest, node: NodeFacts) -> Addresses:
+    """What `--force-new-cluster` shall change. Clients always send the usual listen address, so that one asks for nothing."""
+    listen = "" if request.listen_addr in {"", USUAL_LISTEN} else ":".join(map(str, split_port(request.listen_addr)))
+    port = split_port(listen or node.listen_addr)[1]
+    host, advertised_port = (
+        resolve(request.advertise_addr, what="advertise address", default_port=port) if request.advertise_addr else ("", 0)
+    )
+    return Addresses(
+        listen=listen,
+        advertise=f"{host}:{advertised_port}" if host else "",
+        data_path=resolve(request.data_path_addr, what="data path address")[0] if request.data_path_addr else host,
+    )
 
 
 def force(state: StateFolder, addresses: Addresses, *, now: int) -> tuple[NodeFacts, Identity]:

@@ -92,6 +92,8 @@ class UpdateCluster(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=T
     """The new secret part, drawn at the edge; empty keeps the token."""
     rotate_manager_token: str = ""
     rotate_unlock_key: bool = False
+    unlock_key: str = ""
+    """Drawn at the edge; used if autolock begins with this update, or `rotate_unlock_key` asks for another one."""
 
 
 Command = (

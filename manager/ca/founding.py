@@ -30,6 +30,8 @@ class Founding(Struct, frozen=True, kw_only=True):
     default_addr_pool: tuple[str, ...] = ("10.0.0.0/8",)
     subnet_size: int = 24
     data_path_port: int = 4789
+    unlock_key: str = ""
+    """For autolock from the start."""
 
 
 def founding_changes(founding: Founding) -> Sequence[Change]:
@@ -44,6 +46,8 @@ def founding_changes(founding: Founding) -> Sequence[Change]:
         default_addr_pool=founding.default_addr_pool,
         subnet_size=founding.subnet_size,
         data_path_port=founding.data_path_port,
+        unlock_key=founding.unlock_key,
+        last_forced_rotation=founding.spec.ca_config.force_rotate,
     )
     node = Node(
         id=founding.node_id,

@@ -20,10 +20,8 @@ def update(now: Snapshot, command: UpdateCluster) -> Admission:
         raise NotFound("this swarm has no cluster object yet")
     if command.version < present.spec_version:
         raise OutOfSequence("swarm")
-    if command.rotate_unlock_key or command.spec.encryption_config.auto_lock_managers:
-        raise NotSupported("locking managers (autolock) is not supported: the log is sealed with a key kept on the node")
     _check_spec(present.spec, command.spec)
-    put = replace(present, spec=command.spec, join_tokens=_tokens(present, command))
+    put = replace(present, spec=command.spec, join_tokens=_tokens(present, command), unlock_key=_unlock_key(present, command))
     return Admission(id=put.id, changes=(Put(object=put, base=present.version), Remember(request_id=command.request_id, object_id=put.id)))
 
 
@@ -32,6 +30,13 @@ def _tokens(present: Cluster, command: UpdateCluster) -> JoinTokens:
     return JoinTokens(
         worker=_rotated(tokens.worker, command.rotate_worker_token), manager=_rotated(tokens.manager, command.rotate_manager_token)
     )
+
+
+def _unlock_key(present: Cluster, command: UpdateCluster) -> str:
+    """Empty without autolock: turning it on again gives another key."""
+    if not command.spec.encryption_config.auto_lock_managers:
+        return ""
+    return command.unlock_key if command.rotate_unlock_key or not present.unlock_key else present.unlock_key
 
 
 def _rotated(token: str, secret: str) -> str:
