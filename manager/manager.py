@@ -25,7 +25,7 @@ from cluster.api.contracts import (
     Streams,
     Taken,
 )
-from cluster.api.errors import Forbidden, NoLeader, Unauthorized
+from cluster.api.errors import Forbidden, NodeRemoved, NoLeader
 from cluster.api.ids import DrawId, Id
 from cluster.api.states import Role
 from cluster.rpc.pool import Remotes
@@ -101,7 +101,7 @@ class Manager:
         """Serve every contract there; before the server starts."""
         for contract in (ControlAPI, Dispatcher, Membership, NodeCA):
             server.offer(contract, self.gateway)
-        server.offer(RaftPeer, self)
+        server.offer(RaftPeer, self, authorize=self.authorize_peer)
         server.offer(Streams, self.log_broker)
 
     async def run(self) -> None:
@@ -153,21 +153,30 @@ class Manager:
     def manager_addrs(self) -> tuple[ManagerAddr, ...]:
         return tuple(ManagerAddr(node_id=node_id, addr=view.addr, leader=view.leader) for node_id, view in self.members().items())
 
-    def authorize(self, caller: Caller) -> None:
-        """The store's word on a caller; see cluster.rpc.server. A manager that has not caught up yet believes the certificate."""
-        now = self._store.snapshot
-        if now.cluster is None:
-            return
-        node = now.nodes.get(caller.node_id)
+    def authorize(self, caller: Caller) -> Role | None:
+        """The store's word on a caller; see cluster.rpc.server. Only the leader's store is new enough to say that a node is out."""
+        node = self._store.snapshot.nodes.get(caller.node_id)
+        if node is not None and (caller.role is Role.WORKER or node.certified_role is Role.MANAGER):
+            return None
+        if self._leading is None:
+            elsewhere = NoLeader(f"this manager does not know node {caller.node_id} as a {caller.role}")
+            elsewhere.leader_addr = self.leader_addr()
+            raise elsewhere
         if node is None:
-            raise Unauthorized(f"node {caller.node_id} is not part of this swarm any more")
-        if caller.role is Role.MANAGER and node.certified_role is not Role.MANAGER:
-            raise Forbidden(f"node {caller.node_id} is no manager any more")
+            raise NodeRemoved(caller.node_id)
+        return Role.WORKER
 
-    async def hand_over(self) -> None:
-        """Before a stop: another manager leads, so that nobody waits for an election."""
-        if self._raft.leadership.value.is_me and len(self._raft.status().members) > 1:
-            await self._raft.transfer_leadership()
+    def authorize_peer(self, caller: Caller) -> Role | None:
+        """Raft streams: one that is new, or was away for long, may know none of those that are members now, and must listen to learn."""
+        sender, members, leader = MemberId(caller.node_id), self._raft.membership.value, self._raft.leadership.value.leader
+        is_behind = members.find(self._raft.me) is None or leader in (None, sender)
+        return None if is_behind or members.find(sender) is not None else self.authorize(caller)
+
+    async def hand_over(self) -> bool:
+        """Before a stop: another manager leads, so that nobody waits for an election. Whether this one led and another does now."""
+        if not self._raft.leadership.value.is_me or len(self._raft.status().members) == 1:
+            return False
+        return await self._raft.transfer_leadership()
 
     # -- leadership ------------------------------------------------------------------------------------------------------------------
     def leading(self) -> Leading | None:
@@ -247,6 +256,8 @@ class Manager:
         sender = MemberId(caller.node_id)
         try:
             async for frame in requests:
+                if self.authorize_peer(caller) is Role.WORKER:
+                    raise Forbidden(f"node {caller.node_id} is no manager any more")
                 self._raft.receive(sender, frame.body)
         finally:
             self._raft.suspect(sender)

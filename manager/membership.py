@@ -3,6 +3,7 @@
 A manager joins by asking; it leaves when its node is demoted, removed, or says so. One change at a time, as Raft allows.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 
 from msgspec import Struct
@@ -11,7 +12,7 @@ from msgspec.structs import replace
 from cluster.aio.clock import Clock
 from cluster.api.changes import Change, Put
 from cluster.api.contracts import Caller, MemberAnswer, MemberRequest, Taken
-from cluster.api.errors import FailedPrecondition, InvalidArgument, StaleSnapshot, Unavailable
+from cluster.api.errors import FailedPrecondition, Forbidden, InvalidArgument, ShoalError, StaleSnapshot, Unavailable
 from cluster.api.ids import Id
 from cluster.api.objects import Node, NodeStatus, RaftMember
 from cluster.api.states import NodeState, Role
@@ -20,6 +21,8 @@ from manager.raft.driver import Raft
 from manager.store.proposer import Proposer
 from manager.store.snapshot import Snapshot
 from manager.store.store import Store
+
+log = logging.getLogger(__name__)
 
 _TRIES = 10
 _PAUSE = 1.0
@@ -45,6 +48,12 @@ def _wanted(node: Node | None) -> bool:
     return node is not None and node.spec.role is Role.MANAGER and node.member is not None
 
 
+def gone(node: Node) -> Node:
+    """A node that left for good: down, and no manager any more, so that `node rm` can forget it."""
+    status = NodeStatus(state=NodeState.DOWN, message="node left the swarm", addr=node.status.addr)
+    return replace(node, member=None, spec=replace(node.spec, role=Role.WORKER), status=status)
+
+
 class MembershipKeeper:
     """Implements the Membership contract on the leader, and the loop that carries out `plan`."""
 
@@ -60,6 +69,9 @@ class MembershipKeeper:
         host, _, port = request.addr.rpartition(":")
         if not host or not port.isdigit():
             raise InvalidArgument(f"a member's address reads host:port, not {request.addr!r}")
+        node = self._store.snapshot.nodes.get(caller.node_id)
+        if node is None or node.spec.role is not Role.MANAGER:
+            raise Forbidden(f"node {caller.node_id} is not to be a manager")
         await self._write(caller.node_id, lambda node: replace(node, member=RaftMember(addr=request.addr)))
         if all((member.id, member.address) != (caller.node_id, request.addr) for member in self._raft.status().members):
             await self._raft.add_member(MemberId(caller.node_id), request.addr, learner=False)
@@ -77,21 +89,27 @@ class MembershipKeeper:
                 await self._raft.transfer_leadership()
                 raise Unavailable("leadership is being handed over: ask the new leader")
             await self._raft.remove(MemberId(caller.node_id))
-        status = NodeStatus(state=NodeState.DOWN, message="node left the swarm")
-        await self._write(caller.node_id, lambda node: replace(node, member=None, status=replace(status, addr=node.status.addr)))
+        await self._write(caller.node_id, gone)
         return request
 
     async def run(self) -> None:
         while True:
-            step = plan(self._store.snapshot, [str(member.id) for member in self._raft.status().members], me=self._me)
-            if step.remove and step.remove[0] == self._me:
-                await self._raft.transfer_leadership()
-            elif step.remove:
-                await self._raft.remove(MemberId(step.remove[0]))
-            elif step.clear:
-                await self._write(step.clear[0], lambda node: replace(node, member=None))
-            else:
+            try:
+                await self._step()
+            except ShoalError as refused:  # too few members answer just now: no reason to stop leading
+                log.warning("the managers cannot be brought in step with the nodes yet: %s", refused)
                 await self._clock.sleep(_PAUSE)
+
+    async def _step(self) -> None:
+        step = plan(self._store.snapshot, [str(member.id) for member in self._raft.status().members], me=self._me)
+        if step.remove and step.remove[0] == self._me:
+            await self._raft.transfer_leadership()
+        elif step.remove:
+            await self._raft.remove(MemberId(step.remove[0]))
+        elif step.clear:
+            await self._write(step.clear[0], lambda node: replace(node, member=None))
+        else:
+            await self._clock.sleep(_PAUSE)
 
     async def _write(self, node_id: Id, change: Callable[[Node], Node]) -> None:
         for _ in range(_TRIES):

@@ -7,8 +7,9 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from node_agent.api.crossings import Meeting
 from node_agent.api.engine_link import EngineLink
 from node_agent.api.engine_proxy import EngineProxy
 from node_agent.api.events import Events
-from node_agent.api.listeners import Listening, bind_tcp, bind_unix
+from node_agent.api.listeners import Listening, bind_tcp, bind_unix, inherited
 from node_agent.api.networks import Networks
 from node_agent.api.nodes import Nodes
 from node_agent.api.routing import Route
@@ -38,6 +39,7 @@ from node_agent.api.tasks import Tasks
 from node_agent.config import Config, parse_host
 from node_agent.crossings import SwarmCrossings
 from node_agent.inventory import Inventory
+from node_agent.leaving import clear
 from node_agent.local_swarm import LocalSwarm
 from node_agent.metrics import Metrics, SwarmCollector
 from node_agent.network.engine_networks import DockerNetworks
@@ -59,13 +61,15 @@ async def run(config: Config, reload: Reload) -> None:
     Raises ShoalError, in one clear line, for what keeps the daemon from running.
     """
     logs.set_up(level=config.log_level, style=config.log_format, debug=config.debug)
+    given = inherited(os.environ, os.getpid())  # before anything is started that must not have them
     config.runtime.mkdir(parents=True, exist_ok=True, mode=0o711)
     state = StateFolder(config.data)
     clock, rng = SystemClock(), machine.rng()
     try:
         with _pid_file(Path(config.pidfile)):
             async with open_engine(_engine_config(config), clock=clock, rng=rng) as engine:
-                await _serve(config, reload, state=state, engine=engine, clock=clock)
+                sockets = _listen(config, given)
+                await _serve(config, reload, sockets=sockets, state=state, engine=engine, clock=clock)
     finally:
         state.close()
 
@@ -88,7 +92,9 @@ def _socket_path(config: Config) -> str:
     return next((parse_host(host).path for host in config.hosts if host.startswith("unix://")), "")
 
 
-async def _serve(config: Config, reload: Reload, *, state: StateFolder, engine: DockerEngine, clock: SystemClock) -> None:
+async def _serve(
+    config: Config, reload: Reload, *, sockets: Sequence[Listening], state: StateFolder, engine: DockerEngine, clock: SystemClock
+) -> None:
     rng = machine.rng()
     inventory = Inventory(engine, config, clock)
     await inventory.look()
@@ -103,9 +109,16 @@ async def _serve(config: Config, reload: Reload, *, state: StateFolder, engine: 
             runtime=config.runtime,
             socket=_socket_path(config) if config.socket_rewrite else "",
         )
-        swarm = LocalSwarm(state=state, clock=clock, build=lambda member: SwarmNode(parts, *member[:2], availability=member.availability))
+        swarm = LocalSwarm(
+            state=state,
+            clock=clock,
+            rng=rng,
+            build=lambda member: SwarmNode(parts, *member[:2], availability=member.availability),
+            clear=partial(clear, parts),
+        )
         loops = (inventory.run, swarm.run)
-        async with background(*loops, *_answering(config, swarm, engine, clock)), _signals(partial(_reload, reload, inventory)) as told:
+        answering = _answering(config, sockets, swarm, engine, clock)
+        async with background(*loops, *answering), _signals(partial(_reload, reload, inventory)) as told:
             machine.tame_collector()
             machine.notify("READY=1")
             log.info("shoald %s is ready: %s", VERSION, ", ".join(config.hosts))
@@ -127,8 +140,10 @@ def _reload(reload: Reload, inventory: Inventory) -> None:
     log.info("configuration reloaded: labels %s, log level %s", dict(config.label_map), config.log_level)
 
 
-def _answering(config: Config, swarm: LocalSwarm, engine: DockerEngine, clock: SystemClock) -> tuple[Loop, ...]:
-    """The HTTP API, listening when this returns."""
+def _answering(
+    config: Config, sockets: Sequence[Listening], swarm: LocalSwarm, engine: DockerEngine, clock: SystemClock
+) -> tuple[Loop, ...]:
+    """The HTTP API over sockets that listen already."""
     events = EventLog(clock)
     link = EngineLink(engine.address.removeprefix("unix://"))
     product = Product(version=VERSION)
@@ -151,7 +166,6 @@ def _answering(config: Config, swarm: LocalSwarm, engine: DockerEngine, clock: S
     )
     routes: list[Route] = [route for noun in nouns for route in noun.routes()]
     server = ApiServer(routes, EngineProxy(link), product=product.server)
-    sockets = _listen(config)
     return partial(swarm.follow, events), partial(server.run, sockets)
 
 
@@ -169,12 +183,19 @@ async def _signals(reload: Callable[[], None]) -> AsyncIterator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
-def _listen(config: Config) -> list[Listening]:
-    """Bind every address. Raises ShoalError naming the one that is taken."""
+def _listen(config: Config, given: Mapping[str, socket.socket]) -> list[Listening]:
+    """Bind every address that systemd did not bind for us. Raises ShoalError naming the one that is taken.
+
+    A container that mounts our socket holds its inode: one that outlives us, as systemd's does, goes on working for it through a restart.
+    """
     bound = []
+    if strangers := sorted(given.keys() - {parse_host(host).path for host in config.hosts}):
+        raise InvalidArgument(f"systemd gave us the socket {strangers[0]}, which no -H names: change ListenStream= in shoald.socket, or -H")
     for host in config.hosts:
         address = parse_host(host)
-        if address.scheme == "unix":
+        if address.path in given:
+            bound.append(Listening(given[address.path]))
+        elif address.scheme == "unix":
             Path(address.path).parent.mkdir(parents=True, exist_ok=True)
             bound.append(bind_unix(address.path, group=config.group))
         else:

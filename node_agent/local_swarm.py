@@ -5,10 +5,12 @@ Implements the ports that the HTTP API needs: `backend.Swarm` and `system.SwarmS
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from random import Random
 from typing import Any, NamedTuple, assert_never
 
+from cluster.aio.backoff import Backoff
 from cluster.aio.clock import Clock
 from cluster.aio.latest import Latest
 from cluster.aio.supervise import first_of
@@ -51,7 +53,10 @@ STILL_JOINING = (
     "Timeout was reached before node joined. The attempt to join the swarm will continue in the background. "
     'Use the "docker info" command to see the current swarm status of your node.'
 )
+STARTING = "This manager is still starting: try again in a moment"
 _ACTIVE_WITHIN = 20.0
+_FIRST_RETRY, _LAST_RETRY = 1.0, 30.0
+"""Seconds between two tries to be a member, when something like a taken port or a damaged log keeps this node from it."""
 
 
 class Membership(NamedTuple):
@@ -64,33 +69,50 @@ class Membership(NamedTuple):
 
 
 Build = Callable[[Membership], SwarmNode]
+Clear = Callable[[Id], Awaitable[None]]
+"""Take what belongs to a cluster off this machine: containers that no worker ended, the folders of secrets."""
 
 
 class LocalSwarm:
-    def __init__(self, *, state: StateFolder, build: Build, clock: Clock) -> None:
+    def __init__(self, *, state: StateFolder, build: Build, clear: Clear, clock: Clock, rng: Random) -> None:
         self._state = state
         self._build = build
+        self._clear = clear
         self._clock = clock
+        self._backoff = Backoff(first=_FIRST_RETRY, cap=_LAST_RETRY, rng=rng)
+        self._problem = ""
+        """Why this node cannot take its place; it is tried again and again."""
         self._node: SwarmNode | None = None
         self._wanted: Latest[Membership | None] = Latest(None)
         self._busy = asyncio.Lock()
         self._joining = False
         self._stopped = asyncio.Event()
+        self._stopped.set()
         loaded = state.load()
         if loaded is not None:
             self._wanted.set(Membership(*loaded, ""))
 
     async def run(self) -> None:
-        """Be what we should be: a node of the swarm that the state folder says, or none. Never returns."""
+        """Be what we should be: a node of the swarm that the state folder says, or none. Never returns.
+
+        What is wrong with this machine (a port that is taken, a damaged log, a full disk) is said in `docker info` and tried again: the
+        daemon and the containers live. Only a defect of ours ends it.
+        """
         async for wanted in self._wanted.values():
-            if wanted is not None:
-                self._after(await self._live(wanted), wanted)
+            while wanted is not None and wanted is self._wanted.value:
+                try:
+                    await self._after(await self._live(wanted), wanted)
+                except* (ShoalError, OSError) as failed:
+                    self._problem = "; ".join(dict.fromkeys(str(leaf) for leaf in _leaves(failed)))
+                    delay = self._backoff.next()
+                    log.error("this node cannot take its place in the swarm, next try in %.0f s: %s", delay, self._problem)
+                    await first_of(self._left, partial(self._clock.sleep, delay))
 
     async def _live(self, wanted: Membership) -> Ending:
-        node = self._node = self._build(wanted)
         self._stopped.clear()
+        self._node = self._build(wanted)
         try:
-            return await node.run(self._left)
+            return await self._node.run(self._left)
         finally:
             self._node = None
             self._stopped.set()
@@ -101,7 +123,9 @@ class LocalSwarm:
             if wanted is None:
                 return
 
-    def _after(self, ending: Ending, wanted: Membership) -> None:
+    async def _after(self, ending: Ending, wanted: Membership) -> None:
+        self._problem = ""
+        self._backoff.reset()
         match ending:
             case Ending.ROLE_CHANGED:
                 loaded = self._state.load()
@@ -112,15 +136,21 @@ class LocalSwarm:
                 self._wanted.set(Membership(*loaded, wanted.availability))
             case Ending.REMOVED:
                 log.warning("this node was removed from the swarm")
-                self._forget()
+                self._wanted.set(None)
+                await self._forget(wanted.facts.cluster_id)
             case Ending.LEFT:
                 pass
             case _:
                 assert_never(ending)
 
-    def _forget(self) -> None:
+    async def _forget(self, cluster_id: Id) -> None:
+        """Nothing of the swarm stays here."""
         self._state.forget_swarm()
-        self._wanted.set(None)
+        self._problem = ""
+        try:
+            await self._clear(cluster_id)
+        except (ShoalError, OSError) as failed:
+            log.error("this node left the swarm, but containers or folders of it may be left: %s", failed)
 
     async def farewell(self) -> None:
         """The daemon is about to stop; the node stays a member."""
@@ -133,7 +163,7 @@ class LocalSwarm:
         if self._wanted.value is None:
             return LocalState.PENDING if self._joining else LocalState.INACTIVE
         if self._node is None or not self._node.active.value:
-            return LocalState.PENDING
+            return LocalState.ERROR if self._problem else LocalState.PENDING
         return LocalState.ACTIVE
 
     @property
@@ -150,7 +180,7 @@ class LocalSwarm:
 
     @property
     def error(self) -> str:
-        return self._node.refusal if self._node is not None else ""
+        return self._problem or (self._node.trouble if self._node is not None else "")
 
     def remote_managers(self) -> Mapping[Id, str]:
         if self._node is None:
@@ -204,7 +234,19 @@ class LocalSwarm:
     def _manager(self) -> Any:
         if self._node is not None and self._node.manager is not None:
             return self._node.manager
-        raise Unavailable(NOT_IN_SWARM if self._wanted.value is None else NOT_A_MANAGER)
+        raise Unavailable(self._why_no_manager())
+
+    def _why_no_manager(self) -> str:
+        if self._wanted.value is None:
+            return NOT_IN_SWARM
+        if self._role is Role.WORKER:
+            return NOT_A_MANAGER
+        return f"{STARTING} ({self._problem})" if self._problem else STARTING
+
+    @property
+    def _role(self) -> Role | None:
+        """What our certificate says, whether or not we could take that place."""
+        return facts(self._wanted.value.identity.certificate).role if self._wanted.value else None
 
     async def read(self) -> Snapshot:
         now: Snapshot = await self._manager().read()
@@ -302,18 +344,26 @@ class LocalSwarm:
 
     async def leave(self, *, force: bool) -> None:
         async with self._busy:
-            if self._wanted.value is None:
+            member = self._wanted.value
+            if member is None:
                 raise Unavailable("This node is not part of a swarm")
             node = self._node
-            if self.is_manager and not force:
+            if self._role is Role.MANAGER and not force:
                 raise FailedPrecondition(self._manager_leaves())
             if node is not None:
                 await self._say_farewell(node)
-                async with asyncio.timeout(60):
-                    await node.empty()
+                await self._empty(node, force=force)
             self._wanted.set(None)
             await self._stopped.wait()
-            self._state.forget_swarm()
+            await self._forget(member.facts.cluster_id)
+
+    async def _empty(self, node: SwarmNode, *, force: bool) -> None:
+        try:
+            await node.empty()
+        except ShoalError as failed:
+            if not force:
+                raise Unavailable(f"the tasks of this node could not be ended: {failed}. Use `--force` to leave all the same") from failed
+            log.warning("leaving although the tasks of this node could not be ended: %s", failed)
 
     async def _say_farewell(self, node: SwarmNode) -> None:
         """Tell the managers; one that does not answer must not keep us from going."""
@@ -344,6 +394,12 @@ class LocalSwarm:
             "The only way to restore a swarm that has lost consensus is to reinitialize it with `--force-new-cluster`. "
             "Use `--force` to suppress this message."
         )
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for one in error.exceptions for leaf in _leaves(one)]
+    return [error]
 
 
 def own_addresses(listen: str, advertise: str, data_path: str) -> tuple[str, str, str]:

@@ -15,11 +15,12 @@ from msgspec.structs import replace
 from cluster.aio.latest import Latest
 from cluster.aio.supervise import background, first_of
 from cluster.api.assignment import Endpoints, LogOrder, ManagerAddr, ManagersChanged, Welcome
-from cluster.api.errors import Forbidden, ShoalError, Unauthorized
+from cluster.api.errors import NodeRemoved, ShoalError
 from cluster.api.states import Role
 from cluster.rpc.identity import Identity, facts
 from cluster.rpc.pool import Remotes
 from manager.manager import Manager
+from node_agent.leaving import remove_containers
 from node_agent.manager_side import managing
 from node_agent.parts import NodeParts
 from node_agent.renewal import Renewal
@@ -30,6 +31,9 @@ log = logging.getLogger(__name__)
 
 AWAY_MS = 30_000
 """For how long a daemon that stops may be away before its tasks are moved."""
+FAREWELL_WITHIN = 4.0
+EMPTY_WITHIN = 60.0
+"""Seconds that the tasks of a node that leaves have to end; then their containers are killed."""
 
 
 class Ending(enum.Enum):
@@ -53,8 +57,8 @@ class SwarmNode:
         self.worker_side: WorkerSide | None = None
         self.active = Latest(False)
         """Whether a manager has welcomed this node."""
-        self.refusal = ""
-        """Why the managers will not have us, if they won't."""
+        self.trouble = ""
+        """Why there is no session with a manager, if there is none."""
         self._ending = Ending.LEFT
         self._ended = asyncio.Event()
         self._endpoints: asyncio.Queue[Endpoints] = asyncio.Queue()
@@ -85,6 +89,8 @@ class SwarmNode:
             async with self._managing(), self._working(), background(self._renewal.run, self._watch_role, self._apply_endpoints):
                 if await first_of(self._ended.wait, left) == 1:
                     return Ending.LEFT
+                if self._ending is Ending.REMOVED:  # its tasks are replaced elsewhere: here they must not go on
+                    await self._try_to_empty()
                 return self._ending
         finally:
             await self._remotes.close()
@@ -108,21 +114,40 @@ class SwarmNode:
         self.worker_side = None
 
     async def farewell(self) -> None:
-        """Before the daemon stops: another manager leads, and nobody takes this node for lost while it is away."""
+        """Before the daemon stops: another manager leads, and nobody takes this node for lost while it is away.
+
+        In this order: it is the leader that must know of the absence, and it will be another one.
+        """
         try:
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(FAREWELL_WITHIN):
+                handed_over = self.manager is not None and await self.manager.hand_over()
                 if self.worker_side is not None:
-                    await self.worker_side.session.announce_away(AWAY_MS)
-                if self.manager is not None:
-                    await self.manager.hand_over()
+                    session = self.worker_side.session
+                    async for manager in session.manager.values():
+                        if manager is not None and not (handed_over and manager.node_id == self._node.node_id):
+                            break
+                    await session.announce_away(AWAY_MS)
         except (TimeoutError, ShoalError) as late:
             log.warning("stopping without a farewell: %r", late)
 
     async def empty(self) -> None:
-        """Before the node leaves: end its tasks, and take all that is ours off its network."""
-        if self.worker_side is not None:
-            await self.worker_side.worker.leave()
-            await self.worker_side.plane.clear()
+        """Before the node leaves: end its tasks, and take all that is ours off its network. Raises ShoalError if that cannot be done."""
+        side = self.worker_side
+        if side is None:
+            return
+        try:
+            async with asyncio.timeout(EMPTY_WITHIN):
+                await side.worker.leave()
+        except TimeoutError:
+            log.warning("tasks did not end within %g s: their containers are killed", EMPTY_WITHIN)
+            await remove_containers(self._parts.engine, self._node.cluster_id)
+        await side.plane.clear()
+
+    async def _try_to_empty(self) -> None:
+        try:
+            await self.empty()
+        except ShoalError as failed:
+            log.error("containers of the swarm that this node was in may be left: %s", failed)
 
     async def _apply_endpoints(self) -> None:
         while True:
@@ -147,7 +172,7 @@ class SwarmNode:
     # -- what the session tells -----------------------------------------------------------------------------------------------------
     def welcomed(self, message: Welcome) -> None:
         self.active.set(True)
-        self.refusal = ""
+        self.trouble = ""
         self._remember(message.managers)
         self._mind_role(message.role)
 
@@ -163,16 +188,18 @@ class SwarmNode:
             self.worker_side.logs.order(order)
 
     def session_failed(self, error: ShoalError) -> None:
-        """A manager says no: removed from the swarm, or this manager's certificate is ahead of the store."""
-        if isinstance(error, Unauthorized | Forbidden):
-            self.refusal = str(error)
-        if isinstance(error, Unauthorized) and "not part of this swarm" in str(error):
+        """No manager answers, none leads, or the leader will not have us any more."""
+        self.trouble = str(error)
+        if isinstance(error, NodeRemoved):
             self._end(Ending.REMOVED)
 
     def _remember(self, managers: tuple[ManagerAddr, ...]) -> None:
         if managers and {manager.addr for manager in managers} != {manager.addr for manager in self._node.managers}:
             self._node = replace(self._node, managers=managers)
-            self._parts.state.save(self._node)
+            try:
+                self._parts.state.save(self._node)
+            except OSError as full:
+                log.error("the managers' addresses cannot be kept for the next start: %s", full)
 
     def _mind_role(self, role: Role) -> None:
         if role is not self.role:

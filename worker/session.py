@@ -110,6 +110,8 @@ class Session:
         self._next = 0
         self._anew = False
         """The last session's steps did not fit: ask for everything."""
+        self._is_over = False
+        """A new session would say that we are back."""
         self.manager: Latest[ManagerAddr | None] = Latest(None)
         """The manager that the session is with; None without one."""
 
@@ -123,13 +125,20 @@ class Session:
         self._applied.set(version)
 
     async def announce_away(self, milliseconds: int) -> None:
-        """We are about to be restarted: do not take the node for lost for that long."""
-        if self._line is not None:
-            await self._line.send(Beat(away_ms=milliseconds))
+        """We are about to be restarted: do not take the node for lost for that long. The last word; returns once the manager has it."""
+        line = self._line
+        if line is None:
+            return
+        self._is_over = True
+        await line.send(Beat(away_ms=milliseconds))
+        await line.finish()
+        seen = self.manager.revision
+        while self.manager.value is not None:
+            seen = await self.manager.wait_change(seen)
 
     async def run(self) -> None:
         """Until cancelled: keep a session with one of the managers."""
-        while True:
+        while not self._is_over:
             manager = self._choose()
             try:
                 await self._with(manager)
@@ -143,6 +152,7 @@ class Session:
                 self._worker.reach(leader=False)
                 self.manager.set(None)
             await self._clock.sleep(self._backoff.next())
+        await asyncio.Event().wait()
 
     # -- one session -------------------------------------------------------------------------------------------------------------------
     async def _with(self, manager: ManagerAddr) -> None:
@@ -242,6 +252,8 @@ class Session:
         return ordered[(self._next - 1) % len(ordered)]
 
     def _lost(self, manager: ManagerAddr, broken: BaseExceptionGroup[BaseException]) -> None:
+        if self._is_over:
+            return
         error = _first(broken)
         if self._line is not None:
             self._next = 0

@@ -2,11 +2,12 @@
 
 import ctypes
 import os
+import shutil
 from pathlib import Path
 
 from cluster.api.errors import ShoalError
 
-_NOSUID, _NODEV = 0x2, 0x4
+_NOSUID, _NODEV, _DETACH = 0x2, 0x4, 0x2
 
 
 class NotInMemory(ShoalError):
@@ -31,6 +32,13 @@ def ensure_tmpfs(folder: Path) -> None:
             f"cannot mount a tmpfs on {folder} ({os.strerror(code)}) and it is on a disk, where secrets must not go; "
             "run shoald as root or give it an --exec-root in memory"
         )
+
+
+def drop_tmpfs(folder: Path) -> None:
+    """The node has left the swarm: nothing of its secrets stays. Containers that still had them bound keep their own view to their end."""
+    if folder.is_mount():
+        ctypes.CDLL(None, use_errno=True).umount2(os.fsencode(folder), _DETACH)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def in_memory(folder: Path) -> bool:

@@ -15,6 +15,13 @@ class Unauthorized(ShoalError):
     """The caller did not prove who it is (401)."""
 
 
+class NodeRemoved(Unauthorized):
+    """The calling node is no member any more. Final: only the leader says so, as another manager may not have heard of the node yet."""
+
+    def __init__(self, node: str) -> None:
+        super().__init__(node if " " in node else f"node {node} is not part of this swarm any more")
+
+
 class Forbidden(ShoalError):
     """The caller is known and may not do this (403)."""
 
@@ -76,6 +83,7 @@ CODES: Mapping[str, type[ShoalError]] = {
     "invalid": InvalidArgument,
     "precondition": FailedPrecondition,
     "unauthorized": Unauthorized,
+    "removed": NodeRemoved,
     "forbidden": Forbidden,
     "not_found": NotFound,
     "conflict": Conflict,

@@ -28,6 +28,7 @@ _STATUS = {
     "invalid": 400,
     "precondition": 400,
     "unauthorized": 401,
+    "removed": 401,
     "forbidden": 403,
     "not_found": 404,
     "conflict": 409,

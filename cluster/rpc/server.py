@@ -14,6 +14,7 @@ import msgspec
 from cluster.api.contracts import Caller
 from cluster.api.errors import Forbidden, InvalidArgument, ShoalError, Unauthorized, code_of
 from cluster.api.ids import Id
+from cluster.api.states import Role
 from cluster.rpc import tls
 from cluster.rpc.identity import Identity, facts
 from cluster.rpc.methods import Method, methods_of
@@ -23,13 +24,14 @@ log = logging.getLogger(__name__)
 CODE_KEY = "shoal-code"
 LEADER_KEY = "shoal-leader"
 
-Authorize = Callable[[Caller], None]
-"""Raises Unauthorized or Forbidden for a caller that the store does not (any longer) know in its role."""
+Authorize = Callable[[Caller], Role | None]
+"""Raises for a caller that the store does not (any longer) know; gives the role that the store has for it, None for its certificate's."""
 
 _STATUS = {
     "invalid": grpc.StatusCode.INVALID_ARGUMENT,
     "precondition": grpc.StatusCode.FAILED_PRECONDITION,
     "unauthorized": grpc.StatusCode.UNAUTHENTICATED,
+    "removed": grpc.StatusCode.UNAUTHENTICATED,
     "forbidden": grpc.StatusCode.PERMISSION_DENIED,
     "not_found": grpc.StatusCode.NOT_FOUND,
     "conflict": grpc.StatusCode.ALREADY_EXISTS,
@@ -50,10 +52,11 @@ class RpcServer:
         self._presented: Identity | None = None
         self._server = grpc.aio.server(options=tls.server_options())
 
-    def offer(self, contract: type, implementation: object) -> None:
-        """Serve this contract. Before `start`."""
+    def offer(self, contract: type, implementation: object, *, authorize: Authorize | None = None) -> None:
+        """Serve this contract, for callers that `authorize` (or the server's own one) lets pass. Before `start`."""
         methods = methods_of(contract)
-        handlers = {method.name: self._handler(method, getattr(implementation, method.name)) for method in methods}
+        check = authorize or self._authorize
+        handlers = {method.name: self._handler(method, getattr(implementation, method.name), check) for method in methods}
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(methods[0].service, handlers),))
 
     async def start(self, address: str) -> int:
@@ -77,12 +80,12 @@ class RpcServer:
         self._presented = current
         return tls.server_configuration(current)
 
-    def _handler(self, method: Method, serve: Callable[..., Any]) -> object:
+    def _handler(self, method: Method, serve: Callable[..., Any], authorize: Authorize) -> object:
         decode = msgspec.msgpack.Decoder(method.request).decode
         encode = msgspec.msgpack.Encoder().encode
 
         async def respond(request: Any, context: Any) -> Any:
-            caller = await self._caller(method, context)
+            caller = await self._caller(method, context, authorize)
             with_request = _decoded(request, decode) if method.request_streams else None
             try:
                 return await serve(caller, with_request if with_request is not None else decode(request))
@@ -92,7 +95,7 @@ class RpcServer:
                 await _refuse(context, refused)
 
         async def respond_stream(request: Any, context: Any) -> AsyncIterator[Any]:
-            caller = await self._caller(method, context)
+            caller = await self._caller(method, context, authorize)
             argument = _decoded(request, decode) if method.request_streams else decode(request)
             try:
                 async for answer in serve(caller, argument):
@@ -106,12 +109,13 @@ class RpcServer:
         make = getattr(grpc, f"{kind}_rpc_method_handler")
         return make(respond_stream if method.response_streams else respond, None, encode)
 
-    async def _caller(self, method: Method, context: Any) -> Caller:
+    async def _caller(self, method: Method, context: Any, authorize: Authorize) -> Caller:
         try:
             caller = self._identify(context)
             if caller.role not in method.roles:
                 raise Forbidden(f"a {caller.role} may not call {method.contract}.{method.name}")
-            self._authorize(caller)
+            if (authorize(caller) or caller.role) not in method.roles:
+                raise Forbidden(f"node {caller.node_id} was demoted since its certificate was issued")
         except ShoalError as refused:
             log.warning("refused %s of %s: %s", method.path, context.peer(), refused)
             await _refuse(context, refused)

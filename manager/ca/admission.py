@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from cluster.api.changes import Change, Put
 from cluster.api.contracts import AdmissionRequest
-from cluster.api.errors import Conflict, Forbidden, InvalidArgument, Unauthorized
+from cluster.api.errors import Conflict, Forbidden, InvalidArgument, NodeRemoved
 from cluster.api.ids import Id, is_id
 from cluster.api.objects import Cluster, Node, NodeStatus
 from cluster.api.specs import NodeSpec
@@ -57,7 +57,7 @@ def renew(now: Snapshot, node_id: Id) -> Decision:
     """The role that a node's next certificate carries: what its spec says, and a demoted manager only once it is no member any more."""
     node = now.nodes.get(node_id)
     if node is None:
-        raise Unauthorized(f"node {node_id} is not part of this swarm any more")
+        raise NodeRemoved(node_id)
     role = Role.MANAGER if node.member is not None else node.spec.role
     if node.certified_role is role:
         return Decision(role=role, changes=())

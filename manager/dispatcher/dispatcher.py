@@ -28,7 +28,7 @@ from cluster.api.assignment import (
 )
 from cluster.api.changes import Change
 from cluster.api.contracts import Caller, Taken
-from cluster.api.errors import Internal, InvalidArgument, NoLeader, ShoalError, StaleSnapshot, Unauthorized, Unavailable
+from cluster.api.errors import Internal, InvalidArgument, NodeRemoved, NoLeader, ShoalError, StaleSnapshot, Unavailable
 from cluster.api.ids import DrawId, Id
 from cluster.api.objects import Node
 from cluster.api.specs import DispatcherConfig
@@ -138,7 +138,7 @@ class Dispatcher:
     def _node(self, node_id: Id) -> Node:
         node = self._store.snapshot.nodes.get(node_id)
         if node is None:
-            raise Unauthorized(f"node {node_id} is not part of this swarm any more")
+            raise NodeRemoved(node_id)
         return node
 
     def _welcome(self, session: NodeSession, node: Node) -> Welcome:
@@ -333,7 +333,7 @@ class Dispatcher:
         self._liveness.forget(node_id)
         session = self._sessions.get(node_id)
         if session is not None:
-            session.fail(Unauthorized(f"node {node_id} is not part of this swarm any more"))
+            session.fail(NodeRemoved(node_id))
 
     def _settled(self, views: Views) -> int:
         """The endpoint version that every ready node's kernel has."""

@@ -7,6 +7,7 @@ import socket
 import ssl
 import stat
 import struct
+from collections.abc import Mapping, MutableMapping
 from typing import NamedTuple
 
 from cluster.api.errors import InvalidArgument
@@ -14,6 +15,8 @@ from node_agent.api.messages import Peer
 from node_agent.api.wire import Wire
 
 BACKLOG = 4096
+_FIRST_GIVEN = 3
+"""SD_LISTEN_FDS_START"""
 
 
 class Listening(NamedTuple):
@@ -21,6 +24,20 @@ class Listening(NamedTuple):
 
     sock: socket.socket
     tls: ssl.SSLContext | None = None
+
+
+def inherited(environ: MutableMapping[str, str], pid: int) -> Mapping[str, socket.socket]:
+    """The listening unix sockets that systemd started us with (sd_listen_fds(3)), by path. Once: our children get none of them."""
+    count = environ.pop("LISTEN_FDS", "0") if environ.pop("LISTEN_PID", "") == str(pid) else "0"
+    environ.pop("LISTEN_FDNAMES", None)
+    found: dict[str, socket.socket] = {}
+    for descriptor in range(_FIRST_GIVEN, _FIRST_GIVEN + (int(count) if count.isdigit() else 0)):
+        os.set_inheritable(descriptor, False)
+        sock = socket.socket(fileno=descriptor)
+        if sock.family != socket.AF_UNIX or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            raise InvalidArgument(f"systemd gave us descriptor {descriptor}, which is no listening unix socket: look at shoald.socket")
+        found[str(sock.getsockname())] = sock
+    return found
 
 
 def bind_unix(path: str, *, group: str = "docker", mode: int = 0o660) -> Listening:

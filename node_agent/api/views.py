@@ -21,7 +21,7 @@ from cluster.api.objects import (
     UpdateStatus,
 )
 from cluster.api.specs import EndpointSpec, PortConfig, ServiceSpec, TaskSpec
-from cluster.api.states import TaskState, UpdateState
+from cluster.api.states import NodeState, TaskState, UpdateState
 from manager.store.snapshot import Snapshot
 from node_agent.api.backend import ManagerView
 from node_agent.api.versions import ApiVersion
@@ -242,7 +242,7 @@ def node(row: Node, managers: Mapping[str, ManagerView], *, trust_root: str = ""
         view = managers.get(row.id) or ManagerView(addr=row.member.addr, reachable=False)
         shown["ManagerStatus"] = {
             **({"Leader": True} if view.leader else {}),
-            "Reachability": "reachable" if view.reachable else "unreachable",
+            "Reachability": "reachable" if view.reachable and row.status.state is not NodeState.DOWN else "unreachable",
             "Addr": view.addr,
         }
     return shown

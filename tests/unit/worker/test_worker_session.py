@@ -58,7 +58,8 @@ class Manager:
         self.heard.append(message)
 
     async def finish(self) -> None:
-        pass
+        """It has heard everything and ends its side."""
+        self.says(None)
 
     async def received(self) -> AsyncIterator[ToNode]:
         while (message := await self._to_say.get()) is not None:
@@ -236,7 +237,9 @@ async def test_managers_are_remembered_as_they_change(tmp_path: Path) -> None:
         assert (acted.session.managers, acted.ears.heard[-1]) == ((M2,), changed)
 
 
-async def test_a_restart_is_announced(tmp_path: Path) -> None:
+async def test_a_restart_is_announced_with_the_last_word_of_the_last_session(tmp_path: Path) -> None:
     async with play(tmp_path) as acted:
         await acted.session.announce_away(30_000)
         assert acted.manager.heard[-1] == Beat(away_ms=30_000)
+        await acted.pass_time(10)
+        assert len(acted.dialled) == 1, "a new session would say that the node is back"
