@@ -68,7 +68,7 @@ def _advanced(now: Snapshot, node_id: Id, share: Share, *, touched: Iterable[Id]
         else:
             needs[task_id] = needed
         assigned = assigned_task(now, task, before=tasks.get(task_id), version=version)
-        if tasks.get(task_id) != assigned:
+        if _is_news(tasks.get(task_id), assigned):
             tasks[task_id] = assigned
             changed.append(assigned)
     secrets = {one: now.secrets[one].version for need in needs.values() for one in need.secrets if one in now.secrets}
@@ -92,6 +92,11 @@ def _is_told(task: Task, node_id: Id) -> bool:
     return task.node_id == node_id and TaskState.ASSIGNED <= task.state < TaskState.ORPHANED
 
 
+def _is_news(told: AssignedTask | None, assigned: AssignedTask) -> bool:
+    """How far the task has come the node knows best: it reported it. It is told with the rest, and never by itself."""
+    return told is None or (told != assigned and replace(told, state=assigned.state) != assigned)
+
+
 def _renewed(wanted: Mapping[Id, int], told: Mapping[Id, int]) -> list[Id]:
     return sorted(one for one, version in wanted.items() if told.get(one) != version)
 
@@ -111,6 +116,7 @@ def assigned_task(now: Snapshot, task: Task, *, before: AssignedTask | None, ver
         node_id=task.node_id,
         spec=template.spec,
         desired_state=task.desired_state,
+        state=task.state,
         attachments=attachments,
         host_ports=template.host_ports,
         publishes=publishes,

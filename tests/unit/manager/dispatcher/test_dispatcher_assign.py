@@ -122,6 +122,22 @@ def test_a_status_is_no_news_to_the_node_that_reported_it() -> None:
     assert after.version == share.version
 
 
+def test_a_node_that_begins_anew_hears_how_far_its_tasks_had_come() -> None:
+    """One that lost its journal must not run an ended task a second time."""
+    now = put(WITH, task("t1"), task("t2"))
+    share, message = first(now)
+    assert [one.state for one in message.tasks] == [TaskState.ASSIGNED, TaskState.ASSIGNED]
+    now = put(
+        now, TaskChange(id="t1", status=TaskStatus(state=TaskState.RUNNING)), TaskChange(id="t2", status=TaskStatus(state=TaskState.FAILED))
+    )
+    _, message = first(now)
+    assert {one.id: one.state for one in message.tasks} == {"t1": TaskState.RUNNING, "t2": TaskState.FAILED}
+    now = put(now, TaskChange(id="t1", desired_state=TaskState.SHUTDOWN))
+    share, update = next_step(now, share, "t1", "t2")
+    assert update is not None
+    assert [(one.id, one.state) for one in update.tasks] == [("t1", TaskState.RUNNING)], "told along with what is news"
+
+
 def test_secrets_go_with_the_last_task_that_has_not_ended() -> None:
     now = put(WITH, task("t1"), task("t2"))
     share, _ = first(now)
@@ -205,7 +221,8 @@ def heard(state: Mapping[str, Mapping[Id, object]], message: Assignments) -> dic
 
 
 def plain(tasks: Mapping[Id, object]) -> dict[Id, AssignedTask]:
-    return {one: replace(told, endpoint_version=min(told.endpoint_version, 1)) for one, told in tasks.items()}
+    """Without the state, of which only the node that reports it has news."""
+    return {one: replace(told, endpoint_version=min(told.endpoint_version, 1), state=TaskState.NEW) for one, told in tasks.items()}
 
 
 @given(st.lists(st.integers(0, 2**32), min_size=5, max_size=40), st.integers(1, 4))
