@@ -73,6 +73,14 @@ def resolve(address: str, *, what: str, default_port: int = DEFAULT_PORT) -> tup
         ) from unknown
 
 
+def is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def check_free(host: str, ports: Sequence[int]) -> None:
     """Raises Conflict naming the first TCP port that something else listens on."""
     for port in ports:

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from cluster.api.changes import Change, Put
 from cluster.api.contracts import AdmissionRequest
-from cluster.api.errors import Conflict, Forbidden, InvalidArgument, NodeRemoved
+from cluster.api.errors import Conflict, InvalidArgument, NodeRemoved
 from cluster.api.ids import Id, is_id
 from cluster.api.objects import Cluster, Node, NodeStatus
 from cluster.api.specs import NodeSpec
@@ -28,13 +28,13 @@ def cluster_of(now: Snapshot) -> Cluster:
 
 
 def role_for(cluster: Cluster, secret: str) -> Role:
-    """The role that a token's secret gives. Raises Forbidden for one that is wrong or was rotated away."""
+    """The role that a token's secret gives. Raises InvalidArgument, as Docker does, for one that is wrong or was rotated away."""
     if same_secret(secret, cluster.join_tokens.manager):
         return Role.MANAGER
     if same_secret(secret, cluster.join_tokens.worker):
         return Role.WORKER
-    raise Forbidden(
-        "rpc error: code = PermissionDenied desc = A valid join token is necessary to join this cluster: this one is wrong or was rotated. "
+    raise InvalidArgument(
+        "rpc error: code = InvalidArgument desc = A valid join token is necessary to join this cluster: this one is wrong or was rotated. "
         "Print the present one on a manager: shoal swarm join-token worker"
     )
 

@@ -42,6 +42,8 @@ def check_template(template: TaskSpec) -> None:
         raise InvalidArgument(f"TaskSpec: runtime {template.runtime!r} is not supported, only containers are")
     if template.container_spec is None:
         raise InvalidArgument("ContainerSpec: image reference must be provided")
+    if template.force_update < 0:
+        raise InvalidArgument(f"TaskSpec: ForceUpdate cannot be negative: {template.force_update}")
     _check_resources(template.resources)
     _check_restart_policy(template.restart_policy)
     _check_placement(template.placement)

@@ -12,7 +12,7 @@ from cluster.api.specs import NetworkSpec
 from cluster.api.states import Kind
 from manager.store.snapshot import Snapshot
 from node_agent.api import views
-from node_agent.api.backend import Swarm
+from node_agent.api.backend import LocalState, Swarm
 from node_agent.api.edge import as_value, look_up
 from node_agent.api.filters import Filters
 from node_agent.api.messages import ApiRequest, ApiResponse, EngineReply, PassToEngine, Response, json_response, no_content
@@ -85,6 +85,8 @@ class Networks:
             return PassToEngine(body=msgspec.json.encode(raw))
         if raw.get("ConfigOnly") or (raw.get("ConfigFrom") or {}).get("Network"):
             raise InvalidArgument("a config-only network cannot be an overlay of the swarm: give the options to the network itself")
+        if self._swarm.state is LocalState.ACTIVE and not self._swarm.is_manager:
+            raise Forbidden("Cannot create a multi-host network from a worker node. Please create the network from a manager node.")
         spec = as_value({**raw, "Driver": driver, "Scope": "swarm"}, NetworkSpec)
         outcome = await self._swarm.execute(CreateNetwork(id=self._swarm.draw_id(), spec=spec))
         return json_response({"Id": outcome.id, "Warning": ""}, status=201)

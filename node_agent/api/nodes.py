@@ -1,16 +1,17 @@
 """`/nodes`: the members of the swarm."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from cluster.api.commands import RemoveNode, UpdateNode
-from cluster.api.errors import NotFound
+from cluster.api.errors import InvalidArgument, NotFound
 from cluster.api.objects import Node
 from cluster.api.specs import NodeSpec
-from cluster.api.states import Kind
+from cluster.api.states import Availability, Kind, Membership, Role
 from manager.store.snapshot import Snapshot
 from node_agent.api import views
 from node_agent.api.backend import Swarm
-from node_agent.api.edge import body_as, look_up, newest_first, version_of
+from node_agent.api.edge import as_value, look_up, newest_first, version_of
 from node_agent.api.messages import ApiRequest, ApiResponse, json_response
 from node_agent.api.routing import Route
 
@@ -31,6 +32,8 @@ class Nodes:
 
     async def list(self, request: ApiRequest) -> ApiResponse:
         filters = request.query.filters("id", "label", "node.label", "membership", "name", "role")
+        _check_words(filters.get("role"), Role, "role")
+        _check_words(filters.get("membership"), Membership, "membership")
         now = await self._swarm.read()
         managers = self._swarm.managers()
         roots = _trust_root(now)
@@ -55,7 +58,7 @@ class Nodes:
 
     async def update(self, request: ApiRequest) -> ApiResponse:
         version = version_of(request, "node")
-        spec = await body_as(request, NodeSpec)
+        spec = spec_from(await request.json(dict[str, Any]))
         row = await self._named(request)
         await self._swarm.execute(UpdateNode(request_id=self._swarm.draw_id(), id=row.id, version=version, spec=spec))
         return ApiResponse(status=200)
@@ -72,6 +75,23 @@ class Nodes:
             raise NotFound("node self not found")
         row: Node = look_up(await self._swarm.read(), Kind.NODE, reference)
         return row
+
+
+def spec_from(raw: Mapping[str, Any]) -> NodeSpec:
+    """The spec a client posts. Role and availability must be said: one left out would demote a manager, or fill a drained node."""
+    shown = {name.lower(): value for name, value in raw.items()}
+    for member, words in (("Role", list[str](Role)), ("Availability", list[str](Availability))):
+        given = str(shown.get(member.lower()) or "").lower()
+        if given not in words:
+            raise InvalidArgument(f'invalid {member}: "{given}"; use {", ".join(words[:-1])} or {words[-1]}')
+        shown[member.lower()] = given
+    return as_value(shown, NodeSpec)
+
+
+def _check_words(asked: Iterable[str], words: Iterable[str], name: str) -> None:
+    for word in asked:
+        if word not in list(words):
+            raise InvalidArgument(f"Invalid {name} filter: '{word}'; use {' or '.join(words)}")
 
 
 def _trust_root(now: Snapshot) -> str:

@@ -49,6 +49,8 @@ class Logs:
         if not (stdout or stderr):
             raise InvalidArgument("Bad parameters: you must choose at least one stream")
         tail = query.get("tail", "all") or "all"
+        if tail != "all" and not tail.lstrip("-").isdigit():
+            raise InvalidArgument(f'tail value must be a positive integer or "all", not {tail!r}')
         wall = self._clock.wall()
         return LogRequest(
             selection=selection,

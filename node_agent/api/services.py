@@ -5,15 +5,18 @@ import json
 from collections.abc import Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from cluster.api.commands import CreateService, RemoveService, UpdateService
 from cluster.api.errors import InvalidArgument
+from cluster.api.ids import Id
 from cluster.api.objects import Service
 from cluster.api.specs import Extensions, Mode, ServiceSpec, mode_of
 from cluster.api.states import Kind
 from node_agent.api import views
 from node_agent.api.backend import Swarm
 from node_agent.api.edge import body_as, look_up, newest_first, version_of
+from node_agent.api.made_up_names import made_up_name
 from node_agent.api.messages import ApiRequest, ApiResponse, json_response
 from node_agent.api.routing import Route
 
@@ -62,10 +65,11 @@ class Services:
 
     async def create(self, request: ApiRequest) -> ApiResponse:
         spec = await body_as(request, ServiceSpec)
+        fresh = self._swarm.draw_id()
         outcome = await self._swarm.execute(
             CreateService(
-                id=self._swarm.draw_id(),
-                spec=spec,
+                id=fresh,
+                spec=spec if spec.name else replace(spec, name=self._made_up(fresh)),
                 extensions=extensions_of(request, spec) or Extensions(),
                 registry_auth=_auth(request),
             )
@@ -74,6 +78,10 @@ class Services:
         if outcome.warnings:
             answer["Warnings"] = outcome.warnings
         return json_response(answer, status=201)
+
+    def _made_up(self, fresh: Id) -> str:
+        now, name = self._swarm.latest(), made_up_name(fresh)
+        return name if now is None or now.named(Kind.SERVICE, name) is None else made_up_name(fresh, taken=True)
 
     async def update(self, request: ApiRequest) -> ApiResponse:
         version = version_of(request, "service")

@@ -13,6 +13,8 @@ from node_agent.api.filters import Filters
 from node_agent.api.messages import ApiRequest, ApiResponse, json_response
 from node_agent.api.routing import Route
 
+_DESIRED = ("running", "shutdown", "accepted", "ready", "complete", "remove")
+
 
 class Tasks:
     """The noun's handlers over this node's swarm."""
@@ -44,8 +46,8 @@ def _candidates(filters: Filters, now: Snapshot) -> Sequence[Task]:
 
 def _selector(filters: Filters, now: Snapshot, here: str) -> Callable[[Task], bool]:
     states = filters.get("desired-state")
-    if unknown := [state for state in states if state not in {"running", "shutdown", "accepted", "ready", "complete", "remove"}]:
-        raise InvalidArgument(f"invalid filter 'desired-state={unknown[0]}'")
+    if unknown := [state for state in states if state not in _DESIRED]:
+        raise InvalidArgument(f"Invalid desired-state filter: '{unknown[0]}'; use {', '.join(_DESIRED)}")
     nodes = {here if node == "self" else _resolve(now, Kind.NODE, node) for node in filters.get("node")}
     current = filters.flag("_up-to-date", default=False) if "_up-to-date" in filters else None
 
@@ -74,8 +76,11 @@ def _up_to_date(task: Task, now: Snapshot) -> bool:
 
 
 def _resolve(now: Snapshot, kind: Kind, reference: str) -> str:
-    """An id for a filter's value; what does not exist matches nothing."""
+    """An id for a filter's value. What is gone but left tasks behind is known by its id; all else is refused, as Docker does."""
     try:
         return str(look_up(now, kind, reference).id)
     except NotFound:
+        left = now.tasks_of(reference) if kind is Kind.SERVICE else now.tasks_on(reference)
+        if not left:
+            raise
         return reference

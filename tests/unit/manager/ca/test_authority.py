@@ -5,7 +5,7 @@ from cryptography import x509
 
 from cluster.api.changes import ChangeSet, Put
 from cluster.api.contracts import AdmissionRequest
-from cluster.api.errors import Conflict, Forbidden, InvalidArgument, Unauthorized
+from cluster.api.errors import Conflict, InvalidArgument, Unauthorized
 from cluster.api.ids import from_bytes
 from cluster.api.objects import Node, NodeStatus, RaftMember
 from cluster.api.specs import NodeSpec
@@ -89,7 +89,7 @@ def test_the_tokens_of_a_new_cluster_carry_its_roots_digest() -> None:
 
 
 def test_a_wrong_or_rotated_secret_is_refused_with_the_cure() -> None:
-    with pytest.raises(Forbidden, match="join-token"):
+    with pytest.raises(InvalidArgument, match="join-token"):
         admit(founded(root()), AdmissionRequest(node_id=NEWCOMER, secret="x" * 25, csr=""))
 
 
