@@ -20,6 +20,7 @@ from cluster.aio.supervise import background
 from cluster.api.errors import InvalidArgument, ShoalError
 from cluster.api.states import Kind
 from node_agent import logs, machine
+from node_agent.api.cluster import ClusterNoun
 from node_agent.api.crossings import Meeting
 from node_agent.api.engine_link import EngineLink
 from node_agent.api.engine_proxy import EngineProxy
@@ -160,6 +161,7 @@ def _answering(
         Files(swarm, Kind.SECRET),
         Files(swarm, Kind.CONFIG),
         SwarmNoun(swarm),
+        ClusterNoun(swarm, product=VERSION),
         Networks(swarm),
         meeting,
         metrics,

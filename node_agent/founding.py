@@ -3,6 +3,9 @@
 The first log entries are written before the node's facts are; a state folder without facts is outside any swarm.
 """
 
+from collections.abc import Sequence
+from ipaddress import IPv4Network
+
 from msgspec import Struct
 
 from cluster.api.changes import ChangeSet, encode_entry
@@ -17,6 +20,7 @@ from manager.raft.driver import bootstrap
 from manager.raft.opening import open_storage
 from node_agent import machine
 from node_agent.api.backend import InitRequest
+from node_agent.keylock import unlock_key
 from node_agent.state import NodeFacts, StateFolder
 
 
@@ -37,6 +41,7 @@ def found(request: InitRequest, *, listen: str, advertise: str, data_path: str, 
     port = request.data_path_port or 4789
     if not 1024 <= port <= 49151:
         raise InvalidArgument(f"invalid Datapath Port Number (use 1024-49151): {port}")
+    pools, subnet_size = address_pools(request.default_addr_pool, request.subnet_size)
     cluster_id, node_id = machine.draw_id(), machine.draw_id()
     root = make_root(new_key(), cluster_id=cluster_id, now=now / SECOND, serial=machine.draw_serial())
     key = new_key()
@@ -67,16 +72,36 @@ def found(request: InitRequest, *, listen: str, advertise: str, data_path: str, 
             root=root,
             worker_secret=machine.draw_secret(),
             manager_secret=machine.draw_secret(),
+            unlock_key=unlock_key(machine.draw_key()) if request.spec.encryption_config.auto_lock_managers else "",
             addr=advertise,
             data_path_addr=data_path,
             spec=request.spec,
             availability=Availability(request.availability or "active"),
-            default_addr_pool=request.default_addr_pool or ("10.0.0.0/8",),
-            subnet_size=request.subnet_size or 24,
+            default_addr_pool=pools,
+            subnet_size=subnet_size,
             data_path_port=port,
         ),
         at=now,
     )
+
+
+def address_pools(pools: Sequence[str], size: int) -> tuple[tuple[str, ...], int]:
+    """Where the subnets of networks come from, and how long their prefix is. Raises InvalidArgument for what no network could use."""
+    size = size or 24
+    if not 8 <= size <= 29:
+        raise InvalidArgument(f"subnet size is out of range: {size}: use a prefix length of 8 to 29")
+    found: list[IPv4Network] = []
+    for text in pools or ("10.0.0.0/8",):
+        try:
+            pool = IPv4Network(text, strict=False)
+        except ValueError as wrong:
+            raise InvalidArgument(f"invalid base pool {text}: write an IPv4 network such as 10.20.0.0/16") from wrong
+        if pool.prefixlen > size:
+            raise InvalidArgument(f"invalid base pool {text}: it is smaller than the subnets that are to be cut from it (/{size})")
+        if meets := [one for one in found if one.overlaps(pool)]:
+            raise InvalidArgument(f"invalid base pool {text}: it overlaps with {meets[0]}")
+        found.append(pool)
+    return tuple(str(pool) for pool in found), size
 
 
 def write_founding(state: StateFolder, founded: Founded) -> None:
@@ -89,4 +114,6 @@ def write_founding(state: StateFolder, founded: Founded) -> None:
     finally:
         storage.close()
     state.save_identity(founded.identity)
+    if founded.founding.unlock_key:
+        state.lock(founded.founding.unlock_key)
     state.save(node)

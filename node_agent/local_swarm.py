@@ -6,6 +6,7 @@ Implements the ports that the HTTP API needs: `backend.Swarm` and `system.SwarmS
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from random import Random
 from typing import Any, NamedTuple, assert_never
@@ -16,9 +17,9 @@ from cluster.aio.latest import Latest
 from cluster.aio.supervise import first_of
 from cluster.api import contracts
 from cluster.api.assignment import LogChunk, ManagerAddr
-from cluster.api.commands import Command, Outcome
+from cluster.api.commands import Command, Outcome, UpdateCluster
 from cluster.api.contracts import AdmissionRequest, Taken
-from cluster.api.errors import FailedPrecondition, Internal, InvalidArgument, ShoalError, Unavailable
+from cluster.api.errors import Conflict, Internal, InvalidArgument, ShoalError, Unavailable
 from cluster.api.ids import Id
 from cluster.api.states import Availability, Role
 from cluster.rpc.bootstrap import PORT_OFFSET, ask_to_join, fetch_roots
@@ -29,14 +30,17 @@ from manager.logbroker.selection import LogRequest
 from manager.raft.config import RaftStatus
 from manager.store.snapshot import Snapshot
 from node_agent import machine
-from node_agent.addresses import check_free, interface_addresses, resolve, split_port, to_advertise
+from node_agent.addresses import check_free, interface_addresses, is_address, resolve, split_port, to_advertise
 from node_agent.api import views
 from node_agent.api.backend import InitRequest, JoinRequest, LocalState, ManagerView
 from node_agent.api.swarm import tls_info
 from node_agent.api.swarm_events import EventLog
 from node_agent.founding import found, write_founding
+from node_agent.key_keeper import wanted_key
+from node_agent.keylock import unlock_key
 from node_agent.manager_link import ask_leader
-from node_agent.state import NodeFacts, StateFolder
+from node_agent.recovery import asked_addresses, force
+from node_agent.state import NodeFacts, StateFolder, SwarmLocked
 from node_agent.swarm_node import Ending, SwarmNode
 
 log = logging.getLogger(__name__)
@@ -55,6 +59,7 @@ STILL_JOINING = (
 )
 STARTING = "This manager is still starting: try again in a moment"
 _ACTIVE_WITHIN = 20.0
+_UNLOCKED_WITHIN = 5.0
 _FIRST_RETRY, _LAST_RETRY = 1.0, 30.0
 """Seconds between two tries to be a member, when something like a taken port or a damaged log keeps this node from it."""
 
@@ -88,7 +93,12 @@ class LocalSwarm:
         self._joining = False
         self._stopped = asyncio.Event()
         self._stopped.set()
-        loaded = state.load()
+        if not state.is_locked:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Be what the state folder says."""
+        loaded = self._state.load()
         if loaded is not None:
             self._wanted.set(Membership(*loaded, ""))
 
@@ -160,6 +170,8 @@ class LocalSwarm:
     # -- what clients see ----------------------------------------------------------------------------------------------------------
     @property
     def state(self) -> LocalState:
+        if self._state.is_locked:
+            return LocalState.LOCKED
         if self._wanted.value is None:
             return LocalState.PENDING if self._joining else LocalState.INACTIVE
         if self._node is None or not self._node.active.value:
@@ -237,6 +249,8 @@ class LocalSwarm:
         raise Unavailable(self._why_no_manager())
 
     def _why_no_manager(self) -> str:
+        if self._state.is_locked:
+            return str(SwarmLocked())
         if self._wanted.value is None:
             return NOT_IN_SWARM
         if self._role is Role.WORKER:
@@ -260,13 +274,25 @@ class LocalSwarm:
 
     async def execute(self, command: Command) -> Outcome:
         outcome: Outcome = await self._manager().execute(command)
+        if isinstance(command, UpdateCluster):
+            await self._wait_sealed()
         return outcome
+
+    async def _wait_sealed(self) -> None:
+        """What was said of autolock is true of this manager's own disk when its user hears that it is done."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_UNLOCKED_WITHIN):
+                while (now := self.latest()) is not None and not self._state.is_locked_with(wanted_key(now) or ""):
+                    await self._clock.sleep(0.02)
 
     def draw_id(self) -> Id:
         return machine.draw_id()
 
     def draw_secret(self) -> str:
         return machine.draw_secret()
+
+    def draw_unlock_key(self) -> str:
+        return unlock_key(machine.draw_key())
 
     def logs(self, request: LogRequest) -> AsyncIterator[LogChunk]:
         chunks: AsyncIterator[LogChunk] = self._manager().log_broker.subscribe(request)
@@ -275,8 +301,9 @@ class LocalSwarm:
     # -- founding, joining, leaving ---------------------------------------------------------------------------------------------------
     async def init(self, request: InitRequest) -> Id:
         async with self._busy:
-            if self._wanted.value is not None:
-                raise Unavailable(ALREADY_IN)
+            if request.force_new_cluster and (self._wanted.value is not None or self._state.is_locked):
+                return await self._force(request)
+            self._refuse_members()
             listen, advertise, data_path = own_addresses(request.listen_addr, request.advertise_addr, request.data_path_addr)
             self._state.forget_swarm()
             founded = found(request, listen=listen, advertise=advertise, data_path=data_path, now=self._clock.wall())
@@ -285,10 +312,40 @@ class LocalSwarm:
             await self._wait_active()
             return founded.facts.node_id
 
+    def _refuse_members(self) -> None:
+        if self._wanted.value is not None or self._state.is_locked:
+            raise Unavailable(ALREADY_IN)
+
+    async def _force(self, request: InitRequest) -> Id:
+        """Go on as the only manager. For the containers here it is a restart of the daemon."""
+        present = self._wanted.value
+        if present is None or self._role is not Role.MANAGER:
+            raise Unavailable(self._why_no_manager())
+        addresses = asked_addresses(request, present.facts)
+        self._wanted.set(None)
+        await self._stopped.wait()
+        forced = present
+        try:
+            forced = Membership(*await asyncio.to_thread(force, self._state, addresses, now=self._clock.wall()), "")
+        finally:
+            self._wanted.set(forced)
+        await self._wait_active()
+        return forced.facts.node_id
+
+    async def unlock(self, key: str) -> None:
+        """Waits a while for this manager to be one again; that may need others to be unlocked too."""
+        async with self._busy:
+            if not self._state.is_locked:
+                self._manager()
+                raise Conflict("swarm is not locked")
+            self._state.unlock(key)
+            self._begin()
+            with suppress(Unavailable):
+                await self._wait_active(within=_UNLOCKED_WITHIN)
+
     async def join(self, request: JoinRequest) -> None:
         async with self._busy:
-            if self._wanted.value is not None:
-                raise Unavailable(ALREADY_IN)
+            self._refuse_members()
             token = parse(request.join_token)
             if not request.remote_addrs:
                 raise InvalidArgument("at least one RemoteAddr is required to join")
@@ -331,9 +388,9 @@ class LocalSwarm:
             return node, identity
         raise failed
 
-    async def _wait_active(self) -> None:
+    async def _wait_active(self, within: float = _ACTIVE_WITHIN) -> None:
         try:
-            async with asyncio.timeout(_ACTIVE_WITHIN):
+            async with asyncio.timeout(within):
                 while self.state is not LocalState.ACTIVE:
                     if self._wanted.value is None:
                         raise Unavailable("the swarm removed this node while it joined")
@@ -345,17 +402,26 @@ class LocalSwarm:
     async def leave(self, *, force: bool) -> None:
         async with self._busy:
             member = self._wanted.value
+            if self._state.is_locked:
+                await self._leave_locked(force=force)
+                return
             if member is None:
                 raise Unavailable("This node is not part of a swarm")
             node = self._node
             if self._role is Role.MANAGER and not force:
-                raise FailedPrecondition(self._manager_leaves())
+                raise Unavailable(self._manager_leaves())
             if node is not None:
                 await self._say_farewell(node)
                 await self._empty(node, force=force)
             self._wanted.set(None)
             await self._stopped.wait()
             await self._forget(member.facts.cluster_id)
+
+    async def _leave_locked(self, *, force: bool) -> None:
+        node = self._state.load_facts()
+        if not force or node is None:
+            raise SwarmLocked
+        await self._forget(node.cluster_id)
 
     async def _empty(self, node: SwarmNode, *, force: bool) -> None:
         try:
@@ -408,6 +474,10 @@ def own_addresses(listen: str, advertise: str, data_path: str) -> tuple[str, str
     known = interface_addresses()
     if listen_host in known:
         listen_host = known[listen_host]
+    elif not is_address(listen_host or "0.0.0.0"):
+        raise InvalidArgument(
+            f"listen address must be an IP address or network interface (with optional port number): {listen!r} is neither"
+        )
     if advertise:
         host, advertised_port = resolve(advertise, what="advertise address", default_port=port)
     else:

@@ -39,7 +39,19 @@ def switch(*names: str, help: str) -> Callable[[Command], Command]:  # noqa: A00
     return click.option(*names, is_flag=True, default=None, help=help)
 
 
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+class Shoald(click.Group):
+    """The daemon, and the work on its state folder while it does not run. That is imported only when it is called for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return ["force-new-cluster", "restore"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        from node_agent import offline  # noqa: PLC0415 - the daemon itself needs none of it
+
+        return offline.COMMANDS.get(cmd_name)
+
+
+@click.group(cls=Shoald, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("-H", "--host", "hosts", multiple=True, metavar="ADDRESS", help="Where to listen: unix:///path or tcp://address:port.")
 @click.option("--data-root", help="State folder (/var/lib/shoal).")
 @click.option("--exec-root", help="Runtime folder (/run/shoal).")

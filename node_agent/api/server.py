@@ -38,7 +38,7 @@ from node_agent.api.wire import Gone, Hangups, Wire
 log = logging.getLogger("shoal.api")
 
 HEAD_TIMEOUT = 60.0  # seconds for a request's head to arrive once it began
-OURS = frozenset({"swarm", "nodes", "services", "tasks", "secrets", "configs"})  # never the engine's, whatever the path
+OURS = frozenset({"swarm", "nodes", "services", "tasks", "secrets", "configs", "shoal"})  # never the engine's, whatever the path
 
 STATUS: tuple[tuple[type[ShoalError], int], ...] = (
     (OutOfSequence, 500),  # as Docker has it; clients look for the words

@@ -42,6 +42,10 @@ class _Join(Struct, frozen=True, kw_only=True, rename=wire_name):
     availability: str = ""
 
 
+class _Unlock(Struct, frozen=True, kw_only=True, rename=wire_name):
+    unlock_key: str = ""
+
+
 class SwarmNoun:
     """The noun's handlers over this node's swarm."""
 
@@ -104,25 +108,28 @@ class SwarmNoun:
         version = version_of(request, "swarm")
         row = await self._cluster()
         spec = spec_from(await request.json(dict[str, Any]), row.spec)
-        flag, secret = request.query.flag, self._swarm.draw_secret
+        secret = self._swarm.draw_secret
         await self._swarm.execute(
             UpdateCluster(
                 request_id=self._swarm.draw_id(),
                 version=version,
                 spec=spec,
-                rotate_worker_token=secret() if flag("rotateWorkerToken") else "",
-                rotate_manager_token=secret() if flag("rotateManagerToken") else "",
-                rotate_unlock_key=flag("rotateManagerUnlockKey"),
+                rotate_worker_token=secret() if _rotates(request, "rotateWorkerToken") else "",
+                rotate_manager_token=secret() if _rotates(request, "rotateManagerToken") else "",
+                rotate_unlock_key=_rotates(request, "rotateManagerUnlockKey"),
+                unlock_key=self._swarm.draw_unlock_key(),
             )
         )
         return ApiResponse(status=200)
 
     async def unlock_key(self, _: ApiRequest) -> ApiResponse:
-        await self._swarm.read()
-        return json_response({"UnlockKey": ""})
+        row = await self._cluster()
+        return json_response({"UnlockKey": row.unlock_key if row.spec.encryption_config.auto_lock_managers else ""})
 
-    async def unlock(self, _: ApiRequest) -> ApiResponse:
-        raise Unavailable("swarm is not locked")
+    async def unlock(self, request: ApiRequest) -> ApiResponse:
+        asked = as_value(await request.json(dict[str, Any]), _Unlock)
+        await self._swarm.unlock(asked.unlock_key)
+        return ApiResponse(status=200)
 
     async def _cluster(self) -> Cluster:
         row = (await self._swarm.read()).cluster
@@ -131,11 +138,19 @@ class SwarmNoun:
         return row
 
 
+def _rotates(request: ApiRequest, name: str) -> bool:
+    """Stricter than other flags, as in Docker: a token rotated by mistake keeps every newcomer out."""
+    text = request.query.get(name)
+    if text.lower() not in {"", "1", "t", "true", "0", "f", "false"}:
+        raise InvalidArgument(f"invalid value for {name}: {text}")
+    return text.lower() in {"1", "t", "true"}
+
+
 def spec_from(raw: dict[str, Any], base: ClusterSpec) -> ClusterSpec:
     """The spec a client posts over the present one: what it leaves out (or sends as Go's zero) keeps its value."""
-    if bool(raw.get("EncryptionConfig", {}) and raw["EncryptionConfig"].get("AutoLockManagers")):
-        raise InvalidArgument("autolock is not available: start without --autolock")
     present = as_value(_overlay(_builtins(base), raw), ClusterSpec)
+    if present.name != "default":
+        raise InvalidArgument(f'swarm spec must be named "default", not "{present.name}"')
     if present.ca_config.node_cert_expiry < 3600 * 10**9:
         raise InvalidArgument("minimum certificate expiry time is: 1h0m0s")
     return present
@@ -151,7 +166,7 @@ def _overlay(base: dict[str, Any], raw: dict[str, Any]) -> dict[str, Any]:
     for name, value in raw.items():
         if isinstance(value, dict) and isinstance(base.get(name), dict) and name != "Labels":
             merged[name] = _overlay(base[name], value)
-        elif name == "Labels" or value not in (None, 0, ""):
+        elif name == "Labels" or isinstance(value, bool) or value not in (None, 0, ""):
             merged[name] = value
     return merged
 

@@ -294,7 +294,7 @@ SWARM = put(Put(object=Cluster(id="c", join_tokens=JoinTokens(worker="SWMTKN-1-d
 
 
 def change(spec: ClusterSpec | None = None, **fields: object) -> UpdateCluster:
-    return UpdateCluster(request_id="r", version=1, spec=spec or ClusterSpec(), **fields)
+    return UpdateCluster(**{"request_id": "r", "version": 1, "spec": spec or ClusterSpec(), **fields})
 
 
 def test_tokens_are_rotated_one_by_one() -> None:
@@ -302,6 +302,21 @@ def test_tokens_are_rotated_one_by_one() -> None:
     assert now.cluster is not None
     assert now.cluster.join_tokens == JoinTokens(worker="SWMTKN-1-dig-new", manager="SWMTKN-1-dig-old2")
     assert admit(now, change(rotate_worker_token="new")) == Admission(id="c")
+
+
+def test_autolock_begins_with_a_key_keeps_it_and_ends_without() -> None:
+    locked = ClusterSpec(encryption_config=EncryptionConfig(auto_lock_managers=True))
+
+    def key(now: Snapshot) -> str:
+        assert now.cluster is not None
+        return now.cluster.unlock_key
+
+    on = done(SWARM, change(locked, unlock_key="one"))
+    same = done(on, change(locked, unlock_key="two", request_id="r2", version=9))
+    other = done(same, change(locked, unlock_key="three", request_id="r3", rotate_unlock_key=True, version=9))
+    off = done(other, change(unlock_key="four", request_id="r4", rotate_unlock_key=True, version=9))
+    again = done(off, change(locked, unlock_key="five", request_id="r5", version=9))
+    assert [key(now) for now in (on, same, other, off, again)] == ["one", "one", "three", "", "five"]
 
 
 def test_settings_are_changed_against_the_version_of_the_spec() -> None:
@@ -325,7 +340,6 @@ def test_settings_are_changed_against_the_version_of_the_spec() -> None:
         (ClusterSpec(ca_config=CAConfig(external_cas=(ExternalCA(url="https://x"),))), NotSupported, "external CAs"),
         (ClusterSpec(raft=RaftSettings(election_tick=1)), InvalidArgument, "election tick must be greater"),
         (ClusterSpec(raft=RaftSettings(snapshot_interval=0)), InvalidArgument, "snapshot interval"),
-        (ClusterSpec(encryption_config=EncryptionConfig(auto_lock_managers=True)), NotSupported, "autolock"),
     ],
 )
 def test_settings_that_cannot_be(spec: ClusterSpec, error: type[Exception], words: str) -> None:

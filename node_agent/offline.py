@@ -1,0 +1,89 @@
+"""What `shoald` does to a state folder while no daemon runs on it: `force-new-cluster`, `restore`."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from cluster.api.errors import ShoalError
+from node_agent.api.backend import InitRequest
+from node_agent.config import Config
+from node_agent.local_swarm import own_addresses
+from node_agent.recovery import asked_addresses, force
+from node_agent.restoring import Place, restore
+from node_agent.state import StateFolder
+
+ADVERTISE = click.option("--advertise-addr", default="", metavar="ADDRESS|INTERFACE[:PORT]", help="Where the others reach this manager.")
+LISTEN = click.option("--listen-addr", default="", metavar="ADDRESS[:PORT]", help="Where it listens (0.0.0.0:2377).")
+DATA_PATH = click.option("--data-path-addr", default="", metavar="ADDRESS|INTERFACE", help="Where the traffic of containers goes.")
+
+
+@contextmanager
+def _folder(config: Config) -> Iterator[StateFolder]:
+    """The state folder, ours alone. What is wrong becomes one line and exit status 1."""
+    try:
+        state = StateFolder(config.data)
+        try:
+            yield state
+        finally:
+            state.close()
+    except ShoalError as wrong:
+        _fail(wrong)
+
+
+def _fail(message: object) -> NoReturn:
+    click.echo(f"shoald: {message}", err=True)
+    raise SystemExit(1)
+
+
+@click.command("force-new-cluster")
+@ADVERTISE
+@LISTEN
+@DATA_PATH
+@click.pass_obj
+def force_new_cluster(config: Config, advertise_addr: str, listen_addr: str, data_path_addr: str) -> None:
+    """Make this node the only manager of its swarm, with all that its disk holds.
+
+    For a swarm that has lost more than half of its managers for good. The daemon must not run; a locked manager asks for its unlock key.
+    On a running daemon the same is done by: docker swarm init --force-new-cluster
+    """
+    with _folder(config) as state:
+        if state.is_locked:
+            state.unlock(click.prompt("Please enter unlock key", hide_input=True, err=True))
+        known = state.load_facts()
+        if known is None:
+            _fail("this node is not part of a swarm")
+        asked = InitRequest(listen_addr=listen_addr, advertise_addr=advertise_addr, data_path_addr=data_path_addr)
+        node, _ = force(state, asked_addresses(asked, known), now=time.time_ns())
+    click.echo(f"Node {node.node_id} is the only manager of swarm {node.cluster_id} now; start the daemon.")
+    click.echo(
+        "The managers that are lost are shown as down: remove them with 'shoal node rm', or start them to have them back as workers."
+    )
+
+
+@click.command("restore")
+@click.argument("file", type=click.Path(path_type=Path))
+@ADVERTISE
+@LISTEN
+@DATA_PATH
+@click.option(
+    "--node", default="", metavar="ID|NAME", help="Be this node of the snapshot again, whose containers run here. Default: a new one."
+)
+@click.pass_obj
+def restore_snapshot(config: Config, /, file: Path, *, advertise_addr: str, listen_addr: str, data_path_addr: str, node: str) -> None:
+    """Make a cluster of one manager from a snapshot, on an empty state folder.
+
+    The swarm keeps its id, its CA and its join tokens. Nodes that still look for one of its managers at the address of this one come back
+    by themselves; containers that run go on. The daemon must not run.
+    """
+    with _folder(config) as state:
+        listen, advertise, data_path = own_addresses(listen_addr, advertise_addr, data_path_addr)
+        place = Place(listen=listen, advertise=advertise, data_path=data_path, node=node)
+        made = restore(state, file, place, now=time.time_ns(), say=click.echo)
+    click.echo(f"Node {made.node_id} at {made.advertise_addr} is its only manager; start the daemon.")
+
+
+COMMANDS = {command.name: command for command in (force_new_cluster, restore_snapshot)}
