@@ -14,6 +14,7 @@ from node_agent.api.backend import Swarm
 from node_agent.api.edge import as_value, look_up, newest_first, version_of
 from node_agent.api.messages import ApiRequest, ApiResponse, json_response
 from node_agent.api.routing import Route
+from node_agent.api.swarm import tls_info
 
 
 class Nodes:
@@ -36,10 +37,10 @@ class Nodes:
         _check_words(filters.get("membership"), Membership, "membership")
         now = await self._swarm.read()
         managers = self._swarm.managers()
-        roots = _trust_root(now)
+        issuer = _issuer(now)
         return json_response(
             [
-                views.node(row, managers, trust_root=roots)
+                views.node(row, managers, tls_info=issuer)
                 for row in newest_first(now.nodes.values())
                 if filters.prefix("id", row.id)
                 and filters.prefix("name", row.description.hostname)
@@ -54,7 +55,7 @@ class Nodes:
         now = await self._swarm.read()
         reference = request.params["id"]
         row: Node = look_up(now, Kind.NODE, self._swarm.node_id if reference == "self" else reference)
-        return json_response(views.node(row, self._swarm.managers(), trust_root=_trust_root(now)))
+        return json_response(views.node(row, self._swarm.managers(), tls_info=_issuer(now)))
 
     async def update(self, request: ApiRequest) -> ApiResponse:
         version = version_of(request, "node")
@@ -94,5 +95,6 @@ def _check_words(asked: Iterable[str], words: Iterable[str], name: str) -> None:
             raise InvalidArgument(f"Invalid {name} filter: '{word}'; use {' or '.join(words)}")
 
 
-def _trust_root(now: Snapshot) -> str:
-    return now.cluster.root_ca.cert if now.cluster else ""
+def _issuer(now: Snapshot) -> dict[str, Any]:
+    """What clients hold a node's certificate against: they call it out of date if it is not the cluster's own."""
+    return tls_info(now.cluster) if now.cluster is not None else {}

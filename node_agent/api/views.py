@@ -224,14 +224,14 @@ def _network_of_task(row: Network) -> Json:
 
 
 # -- nodes ----------------------------------------------------------------------------------------------------------------------------
-def node(row: Node, managers: Mapping[str, ManagerView], *, trust_root: str = "") -> Json:
+def node(row: Node, managers: Mapping[str, ManagerView], *, tls_info: Json | None = None) -> Json:
     description: Json = msgspec.to_builtins(row.description)
     for ours in ("Subnets", "FeatureLevel"):
         description.pop(ours, None)
     description.setdefault("Hostname", "")
     for part in ("Platform", "Resources", "Engine"):
         description.setdefault(part, {})
-    description.setdefault("TLSInfo", {"TrustRoot": trust_root} if trust_root else {})
+    description.setdefault("TLSInfo", tls_info or {})
     status: Json = {"State": row.status.state.value, "Addr": row.status.addr}
     if row.status.message:
         status["Message"] = row.status.message
