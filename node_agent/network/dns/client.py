@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 import node_agent
-from node_agent.network.dns.control import PROTOCOL, Feed, Message, Standing, Stop, Taken, read_message, step, write_message
+from node_agent.network.dns.feed import PROTOCOL, Feed, Message, Standing, Stop, Taken, read_message, step, write_message
 from node_agent.network.dns.zone import Zone
 from node_agent.network.netns import enter_command
 

@@ -1,145 +1,14 @@
-"""How a daemon tells the name server its zone: length-prefixed MessagePack over a unix socket that only root may open.
-
-The name server keeps what it was told last when the daemon goes away, and takes the next daemon's word when it comes.
-"""
+"""The name server's end of its control socket: takes the zone from whichever daemon is there (`feed.py` has the words)."""
 
 import asyncio
 import os
-import struct
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
-from cluster.api.ids import Id
+from node_agent.network.dns.feed import PROTOCOL, Feed, Standing, Stop, Taken, after, read_message, write_message
 from node_agent.network.dns.server import Server
-from node_agent.network.dns.zone import Caller, Name, NetworkZone, Zone
-
-PROTOCOL = 1
-T = TypeVar("T")
-_LARGEST = 64 * 1024 * 1024
-
-
-class Standing(msgspec.Struct, frozen=True, kw_only=True, tag="standing"):
-    """What the name server says first."""
-
-    protocol: int
-    pid: int
-
-
-class Patch(msgspec.Struct, frozen=True, kw_only=True):
-    """What changed of a network's names."""
-
-    network_id: Id
-    names: Mapping[str, Name] = {}
-    gone_names: tuple[str, ...] = ()
-    pointers: Mapping[str, str] = {}
-    gone_pointers: tuple[str, ...] = ()
-
-
-class Feed(msgspec.Struct, frozen=True, kw_only=True, tag="feed"):
-    """A step of the zone; `complete` replaces all of it, `networks` are whole ones."""
-
-    complete: bool = False
-    networks: tuple[NetworkZone, ...] = ()
-    patches: tuple[Patch, ...] = ()
-    gone: tuple[Id, ...] = ()
-    callers: tuple[Caller, ...] | None = None
-
-
-class Taken(msgspec.Struct, frozen=True, kw_only=True, tag="taken"):
-    """Answered to each Feed once it is in force."""
-
-    refused: Mapping[str, str] = {}
-
-
-class Stop(msgspec.Struct, frozen=True, kw_only=True, tag="stop"):
-    """End the process: the node leaves the cluster, or a newer version takes over."""
-
-
-Message = Standing | Feed | Taken | Stop
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Message)
-
-
-def write_message(writer: asyncio.StreamWriter, message: Message) -> None:
-    content = _encoder.encode(message)
-    writer.write(struct.pack("!I", len(content)) + content)
-
-
-async def read_message(reader: asyncio.StreamReader) -> Message:
-    """Raises EOFError when the other side is gone, ValueError for what is not a message."""
-    try:
-        (length,) = struct.unpack("!I", await reader.readexactly(4))
-        if length > _LARGEST:
-            raise ValueError(f"a message of {length} bytes")
-        content = await reader.readexactly(length)
-    except (asyncio.IncompleteReadError, ConnectionError) as gone:
-        raise EOFError(str(gone)) from gone
-    message: Message = _decoder.decode(content)
-    return message
-
-
-# -- steps: pure -----------------------------------------------------------------------------------------------------------------------
-def after(zone: Zone, feed: Feed) -> Zone:
-    """The zone after this step."""
-    networks = {} if feed.complete else {key: network for key, network in zone.networks.items() if key not in feed.gone}
-    networks |= {network.network_id: network for network in feed.networks}
-    for patch in feed.patches:
-        if patch.network_id in networks:
-            networks[patch.network_id] = _patched(networks[patch.network_id], patch)
-    callers = feed.callers if feed.callers is not None else () if feed.complete else zone.callers
-    return Zone(networks=networks, callers=callers)
-
-
-def _patched(network: NetworkZone, patch: Patch) -> NetworkZone:
-    names = {**network.names, **patch.names}
-    pointers = {**network.pointers, **patch.pointers}
-    for name in patch.gone_names:
-        names.pop(name, None)
-    for address in patch.gone_pointers:
-        pointers.pop(address, None)
-    return msgspec.structs.replace(network, names=names, pointers=pointers)
-
-
-def step(before: Zone | None, wanted: Zone) -> Feed | None:
-    """What to tell a name server that holds `before`; None when that is all there is to know."""
-    if before is None:
-        return Feed(complete=True, networks=tuple(wanted.networks.values()), callers=wanted.callers)
-    whole, patches = [], []
-    for key, network in wanted.networks.items():
-        had = before.networks.get(key)
-        if had is None or _frame(had) != _frame(network):
-            whole.append(network)
-        elif (patch := _patch(had, network)) is not None:
-            patches.append(patch)
-    gone = tuple(key for key in before.networks if key not in wanted.networks)
-    callers = None if before.callers == wanted.callers else wanted.callers
-    if not whole and not patches and not gone and callers is None:
-        return None
-    return Feed(networks=tuple(whole), patches=tuple(patches), gone=gone, callers=callers)
-
-
-def _frame(network: NetworkZone) -> tuple[str, str, str, bool]:
-    return network.name, network.subnet, network.gateway, network.told
-
-
-def _patch(before: NetworkZone, after: NetworkZone) -> Patch | None:
-    names, gone_names = _difference(before.names, after.names)
-    pointers, gone_pointers = _difference(before.pointers, after.pointers)
-    if not (names or gone_names or pointers or gone_pointers):
-        return None
-    return Patch(network_id=after.network_id, names=names, gone_names=gone_names, pointers=pointers, gone_pointers=gone_pointers)
-
-
-def _difference(before: Mapping[str, T], after: Mapping[str, T]) -> tuple[dict[str, T], tuple[str, ...]]:
-    """What is new or another value, and what is gone. Values that are the same object are not looked into."""
-    if before is after:
-        return {}, ()
-    had = before.get
-    changed = {key: value for key, value in after.items() if (old := had(key)) is not value and old != value}
-    return changed, tuple(key for key in before if key not in after)
+from node_agent.network.dns.zone import Zone
 
 
 class ControlServer:

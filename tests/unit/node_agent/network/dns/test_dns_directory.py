@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node_agent.network.dns import wire
-from node_agent.network.dns.control import Feed, after, step
 from node_agent.network.dns.directory import Answer, Directory, Forward, Hold
+from node_agent.network.dns.feed import Feed, after, step
 from node_agent.network.dns.forward import nameservers
 from node_agent.network.dns.zone import Caller, Name, NetworkZone, Zone
 
