@@ -162,7 +162,7 @@ def _answering(
         Files(swarm, Kind.CONFIG),
         SwarmNoun(swarm),
         ClusterNoun(swarm, product=VERSION),
-        Networks(swarm),
+        Networks(swarm, link),
         meeting,
         metrics,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -14,6 +15,7 @@ from manager.store.snapshot import Snapshot
 from node_agent.api import views
 from node_agent.api.backend import LocalState, Swarm
 from node_agent.api.edge import as_value, look_up
+from node_agent.api.engine_link import EngineDown, EngineLink
 from node_agent.api.filters import Filters
 from node_agent.api.messages import ApiRequest, ApiResponse, EngineReply, PassToEngine, Response, json_response, no_content
 from node_agent.api.routing import Route
@@ -25,8 +27,9 @@ SHADOW_LABEL = "shoal.network"
 class Networks:
     """The noun's handlers: this node's swarm beside its engine."""
 
-    def __init__(self, swarm: Swarm) -> None:
+    def __init__(self, swarm: Swarm, link: EngineLink) -> None:
         self._swarm = swarm
+        self._link = link
 
     def routes(self) -> Sequence[Route]:
         return (
@@ -87,9 +90,19 @@ class Networks:
             raise InvalidArgument("a config-only network cannot be an overlay of the swarm: give the options to the network itself")
         if self._swarm.state is LocalState.ACTIVE and not self._swarm.is_manager:
             raise Forbidden("Cannot create a multi-host network from a worker node. Please create the network from a manager node.")
+        if self._swarm.is_manager and name and await self._engine_has(name):
+            raise Conflict(f"network with name {name} already exists on this node's engine: remove it, or choose another name")
         spec = as_value({**raw, "Driver": driver, "Scope": "swarm"}, NetworkSpec)
         outcome = await self._swarm.execute(CreateNetwork(id=self._swarm.draw_id(), spec=spec))
         return json_response({"Id": outcome.id, "Warning": ""}, status=201)
+
+    async def _engine_has(self, name: str) -> bool:
+        """Whether the name is one of the engine's own; an engine that is away has no say."""
+        try:
+            reply = await self._link.call("GET", "/networks", query=f"filters={quote(Filters({'name': [name]}).encode())}")
+        except EngineDown:
+            return False
+        return reply.ok and any(row["Name"] == name and not _shadow(row) for row in reply.json() or ())
 
     async def remove(self, request: ApiRequest) -> Response:
         reference = request.params["id"]
