@@ -25,7 +25,7 @@ from cluster.api.contracts import (
     Streams,
     Taken,
 )
-from cluster.api.errors import Forbidden, NodeRemoved, NoLeader
+from cluster.api.errors import Fenced, Forbidden, NodeRemoved, NoLeader, Unavailable
 from cluster.api.ids import DrawId, Id
 from cluster.api.states import Role
 from cluster.rpc.pool import Remotes
@@ -45,6 +45,7 @@ from manager.raft.core.membership import MemberId
 from manager.raft.driver import Raft
 from manager.raft.proposer import RaftProposer
 from manager.raft.transport import PeerStreams
+from manager.recovery import is_fenced
 from manager.scheduler.loop import Scheduler
 from manager.store.snapshot import Snapshot
 from manager.store.store import Store
@@ -169,6 +170,10 @@ class Manager:
     def authorize_peer(self, caller: Caller) -> Role | None:
         """Raft streams: one that is new, or was away for long, may know none of those that are members now, and must listen to learn."""
         sender, members, leader = MemberId(caller.node_id), self._raft.membership.value, self._raft.leadership.value.leader
+        if is_fenced(self._store.snapshot, caller.node_id):
+            raise Fenced(caller.node_id)
+        if self._store.snapshot.cluster is None and members.find(self._raft.me) is not None and members.find(sender) is None:
+            raise Unavailable("this manager is reading its state and does not know yet whom to listen to")
         is_behind = members.find(self._raft.me) is None or leader in (None, sender)
         return None if is_behind or members.find(sender) is not None else self.authorize(caller)
 

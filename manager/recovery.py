@@ -55,6 +55,12 @@ def founder_changes(now: Snapshot, *, me: Id, addr: str, data_path_addr: str) ->
     )
 
 
+def is_fenced(now: Snapshot, node_id: Id) -> bool:
+    """Whether what a node says as a manager is of another history; no more once it is a member anew, with an empty log."""
+    node = now.nodes.get(node_id)
+    return now.cluster is not None and node_id in now.cluster.fenced and (node is None or node.member is None)
+
+
 def cluster_in(now: Snapshot) -> Cluster:
     if now.cluster is None:
         raise FailedPrecondition(

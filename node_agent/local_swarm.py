@@ -137,7 +137,9 @@ class LocalSwarm:
         self._problem = ""
         self._backoff.reset()
         match ending:
-            case Ending.ROLE_CHANGED:
+            case Ending.ROLE_CHANGED | Ending.FENCED:
+                if ending is Ending.FENCED:
+                    self._state.set_raft_aside()
                 loaded = self._state.load()
                 if loaded is None:
                     raise Internal(f"the node's identity is gone from {self._state.swarm}")

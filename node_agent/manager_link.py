@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from cluster.api.assignment import Credit, FromNode, LogChunk, ManagerAddr, ToNode
 from cluster.api.contracts import Caller, Dispatcher, Frame, RaftPeer, Streams
-from cluster.api.errors import ShoalError, Unavailable
+from cluster.api.errors import Fenced, ShoalError, Unavailable
 from cluster.rpc.client import Remote
 from cluster.rpc.pool import Remotes
 from worker.lines import Line, line_over
@@ -72,14 +72,22 @@ async def ask_leader(
     raise failed
 
 
-def raft_dial(remotes: Remotes) -> Callable[[str], AbstractAsyncContextManager[Callable[[bytes], Awaitable[None]]]]:
-    """How a member connects to a peer: one stream of frames, as `manager.raft.transport` wants it."""
+def raft_dial(
+    remotes: Remotes, fenced: Callable[[str], None] = lambda _: None
+) -> Callable[[str], AbstractAsyncContextManager[Callable[[bytes], Awaitable[None]]]]:
+    """How a member connects to a peer: one stream of frames, as `manager.raft.transport` wants it.
+
+    `fenced` is told of an address whose manager says that the swarm went on without us.
+    """
 
     @asynccontextmanager
     async def dial(address: str) -> AsyncIterator[Callable[[bytes], Awaitable[None]]]:
         stream = _FrameStream(remotes.to(address))
         try:
             yield stream.send
+        except Fenced:
+            fenced(address)
+            raise
         finally:
             await stream.close()
 

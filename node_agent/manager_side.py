@@ -34,13 +34,22 @@ Managers = Callable[[], Sequence[ManagerAddr]]
 
 @asynccontextmanager
 async def managing(
-    parts: NodeParts, node: NodeFacts, *, identity: Latest[Identity], remotes: Remotes, managers: Managers
+    parts: NodeParts,
+    node: NodeFacts,
+    *,
+    identity: Latest[Identity],
+    remotes: Remotes,
+    managers: Managers,
+    fenced: Callable[[str], None],
 ) -> AsyncIterator[Manager]:
-    """A running manager, for as long as the block runs. Raises StorageDamaged with instructions, Conflict for a port that is taken."""
+    """A running manager, for as long as the block runs. Raises StorageDamaged with instructions, Conflict for a port that is taken.
+
+    `fenced` is told where a manager is that says that the swarm went on without us.
+    """
     key = parts.state.data_key(machine.draw_key())
     storage = await asyncio.to_thread(open_storage, parts.state.raft, key=key, cluster=node.cluster_id)
     store = Store()
-    peers = PeerStreams(raft_dial(remotes), rng=parts.rng)
+    peers = PeerStreams(raft_dial(remotes, fenced), rng=parts.rng)
     raft = Raft(MemberId(node.node_id), node.advertise_addr, storage=storage, machine=StoreMachine(store), transport=peers, rng=parts.rng)
     peers.report_drops_to(raft.unreachable)
     manager = Manager(

@@ -27,6 +27,13 @@ def due_at(certificate: CertificateFacts, draw: float) -> float:
     return earliest + (latest - earliest) * draw
 
 
+async def renewed(remotes: Remotes, managers: Sequence[ManagerAddr]) -> Identity:
+    """A new key and the certificate that the leader of these managers issues for it."""
+    key = new_key()
+    issued = await ask_leader(remotes, managers, NodeCA.renew, CertificateRequest(csr=new_csr(key)), timeout=10)
+    return Identity(key=key, certificate=issued.certificate, roots=issued.roots)
+
+
 class Renewal:
     def __init__(
         self,
@@ -70,10 +77,7 @@ class Renewal:
             await self._clock.sleep(min(left, 3600))
 
     async def _renew(self) -> None:
-        key = new_key()
-        request = CertificateRequest(csr=new_csr(key))
-        issued = await ask_leader(self._remotes, self._managers(), NodeCA.renew, request, timeout=10)
-        renewed = Identity(key=key, certificate=issued.certificate, roots=issued.roots)
-        self._state.save_identity(renewed)
-        self._identity.set(renewed)
-        log.info("certificate renewed as %s", facts(renewed.certificate).role)
+        fresh = await renewed(self._remotes, self._managers())
+        self._state.save_identity(fresh)
+        self._identity.set(fresh)
+        log.info("certificate renewed as %s", facts(fresh.certificate).role)

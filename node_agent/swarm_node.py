@@ -7,8 +7,9 @@ restart, so no container notices.
 import asyncio
 import enum
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -23,7 +24,7 @@ from manager.manager import Manager
 from node_agent.leaving import remove_containers
 from node_agent.manager_side import managing
 from node_agent.parts import NodeParts
-from node_agent.renewal import Renewal
+from node_agent.renewal import Renewal, renewed
 from node_agent.state import NodeFacts
 from node_agent.worker_side import WorkerSide, working
 
@@ -41,6 +42,7 @@ class Ending(enum.Enum):
 
     ROLE_CHANGED = "role changed"
     REMOVED = "removed from the swarm"
+    FENCED = "set aside by a new cluster that was forced"
     LEFT = "left"
 
 
@@ -62,6 +64,8 @@ class SwarmNode:
         self._ending = Ending.LEFT
         self._ended = asyncio.Event()
         self._endpoints: asyncio.Queue[Endpoints] = asyncio.Queue()
+        self._fenced = Latest("")
+        """Where a manager is that says that the swarm went on without us."""
         self._remotes = Remotes(lambda: self._identity.value)
         self._renewal = Renewal(
             identity=self._identity, remotes=self._remotes, managers=self.managers, clock=parts.clock, rng=parts.rng, state=parts.state
@@ -86,7 +90,7 @@ class SwarmNode:
     async def run(self, left: Callable[[], Awaitable[None]]) -> Ending:
         """Until this node's role changes, it is removed, or `left` returns. What it started is ended then, its containers apart."""
         try:
-            async with self._managing(), self._working(), background(self._renewal.run, self._watch_role, self._apply_endpoints):
+            async with self._managing(), self._working(), background(*self._loops):
                 if await first_of(self._ended.wait, left) == 1:
                     return Ending.LEFT
                 if self._ending is Ending.REMOVED:  # its tasks are replaced elsewhere: here they must not go on
@@ -95,13 +99,22 @@ class SwarmNode:
         finally:
             await self._remotes.close()
 
+    @property
+    def _loops(self) -> tuple[Callable[[], Coroutine[Any, Any, None]], ...]:
+        return self._renewal.run, self._watch_role, self._apply_endpoints, self._follow_the_swarm
+
     @asynccontextmanager
     async def _managing(self) -> AsyncIterator[None]:
         if self.role is not Role.MANAGER:
             yield
             return
         async with managing(
-            self._parts, self._node, identity=self._identity, remotes=self._remotes, managers=self.managers
+            self._parts,
+            self._node,
+            identity=self._identity,
+            remotes=self._remotes,
+            managers=self.managers,
+            fenced=self._fenced.set,
         ) as self.manager:
             yield
         self.manager = None
@@ -163,6 +176,25 @@ class SwarmNode:
         async for identity in self._identity.values():
             if facts(identity.certificate).role is not self.role:
                 self._end(Ending.ROLE_CHANGED)
+
+    async def _follow_the_swarm(self) -> None:
+        """Once fenced: get from there what we are to be now; the daemon sets the log aside and begins anew as that."""
+        async for address in self._fenced.values():
+            if not address:
+                continue
+            there = ManagerAddr(node_id="", addr=address)
+            try:
+                identity = await renewed(self._remotes, [there])
+            except NodeRemoved:
+                self._end(Ending.REMOVED)
+            except ShoalError as failed:
+                log.warning("the swarm went on without this manager, and %s does not take it back yet: %s", address, failed)
+            else:
+                log.warning("the swarm went on without this manager: it begins anew as a %s", facts(identity.certificate).role)
+                self._node = replace(self._node, managers=(there,))
+                self._parts.state.save_identity(identity)
+                self._parts.state.save(self._node)
+                self._end(Ending.FENCED)
 
     def _end(self, ending: Ending) -> None:
         if not self._ended.is_set():

@@ -26,6 +26,13 @@ class Forbidden(ShoalError):
     """The caller is known and may not do this (403)."""
 
 
+class Fenced(Forbidden):
+    """The calling manager's log is not the swarm's any more: a new cluster was forced without it. It begins anew, from what we tell it."""
+
+    def __init__(self, node: str) -> None:
+        super().__init__(node if " " in node else f"the swarm went on without node {node} when a new cluster was forced")
+
+
 class NotFound(ShoalError):
     """The named thing does not exist (404)."""
 
@@ -84,6 +91,7 @@ CODES: Mapping[str, type[ShoalError]] = {
     "precondition": FailedPrecondition,
     "unauthorized": Unauthorized,
     "removed": NodeRemoved,
+    "fenced": Fenced,
     "forbidden": Forbidden,
     "not_found": NotFound,
     "conflict": Conflict,

@@ -29,6 +29,7 @@ _STATUS = {
     "precondition": 400,
     "unauthorized": 401,
     "removed": 401,
+    "fenced": 403,
     "forbidden": 403,
     "not_found": 404,
     "conflict": 409,

@@ -32,6 +32,7 @@ _STATUS = {
     "precondition": grpc.StatusCode.FAILED_PRECONDITION,
     "unauthorized": grpc.StatusCode.UNAUTHENTICATED,
     "removed": grpc.StatusCode.UNAUTHENTICATED,
+    "fenced": grpc.StatusCode.PERMISSION_DENIED,
     "forbidden": grpc.StatusCode.PERMISSION_DENIED,
     "not_found": grpc.StatusCode.NOT_FOUND,
     "conflict": grpc.StatusCode.ALREADY_EXISTS,
