@@ -100,8 +100,10 @@ class Manager:
 
     def offer(self, server: RpcServer) -> None:
         """Serve every contract there; before the server starts."""
-        for contract in (ControlAPI, Dispatcher, Membership, NodeCA):
-            server.offer(contract, self.gateway)
+        server.offer(ControlAPI, self.gateway, authorize=self.authorize_unless_fenced)
+        server.offer(Dispatcher, self.gateway, authorize=self.authorize_unless_fenced)
+        server.offer(Membership, self.gateway)
+        server.offer(NodeCA, self.gateway)
         server.offer(RaftPeer, self, authorize=self.authorize_peer)
         server.offer(Streams, self.log_broker)
 
@@ -166,6 +168,12 @@ class Manager:
         if node is None:
             raise NodeRemoved(caller.node_id)
         return Role.WORKER
+
+    def authorize_unless_fenced(self, caller: Caller) -> Role | None:
+        """Who may come back as a manager after a forced new cluster asks for a certificate and to be a member, nothing else."""
+        if caller.role is Role.MANAGER and is_fenced(self._store.snapshot, caller.node_id):
+            raise Fenced(caller.node_id)
+        return self.authorize(caller)
 
     def authorize_peer(self, caller: Caller) -> Role | None:
         """Raft streams: one that is new, or was away for long, may know none of those that are members now, and must listen to learn."""

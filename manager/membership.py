@@ -12,12 +12,13 @@ from msgspec.structs import replace
 from cluster.aio.clock import Clock
 from cluster.api.changes import Change, Put
 from cluster.api.contracts import Caller, MemberAnswer, MemberRequest, Taken
-from cluster.api.errors import FailedPrecondition, Forbidden, InvalidArgument, ShoalError, StaleSnapshot, Unavailable
+from cluster.api.errors import FailedPrecondition, Fenced, Forbidden, InvalidArgument, ShoalError, StaleSnapshot, Unavailable
 from cluster.api.ids import Id
 from cluster.api.objects import Node, NodeStatus, RaftMember
 from cluster.api.states import NodeState, Role
 from manager.raft.core.membership import MemberId
 from manager.raft.driver import Raft
+from manager.recovery import is_fenced
 from manager.store.proposer import Proposer
 from manager.store.snapshot import Snapshot
 from manager.store.store import Store
@@ -72,6 +73,8 @@ class MembershipKeeper:
         node = self._store.snapshot.nodes.get(caller.node_id)
         if node is None or node.spec.role is not Role.MANAGER:
             raise Forbidden(f"node {caller.node_id} is not to be a manager")
+        if request.last_index and is_fenced(self._store.snapshot, caller.node_id):
+            raise Fenced(caller.node_id)
         await self._write(caller.node_id, lambda node: replace(node, member=RaftMember(addr=request.addr)))
         if all((member.id, member.address) != (caller.node_id, request.addr) for member in self._raft.status().members):
             await self._raft.add_member(MemberId(caller.node_id), request.addr, learner=False)

@@ -99,8 +99,12 @@ class LocalSwarm:
     def _begin(self) -> None:
         """Be what the state folder says."""
         loaded = self._state.load()
-        if loaded is not None:
-            self._wanted.set(Membership(*loaded, ""))
+        if loaded is None:
+            return
+        if facts(loaded[1].certificate).role is Role.WORKER and self._state.raft.exists():  # a daemon that died while its role changed
+            self._state.set_raft_aside()
+            self._state.forget_raft()
+        self._wanted.set(Membership(*loaded, ""))
 
     async def run(self) -> None:
         """Be what we should be: a node of the swarm that the state folder says, or none. Never returns.

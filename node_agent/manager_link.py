@@ -36,6 +36,9 @@ class SessionDialer:
         except Unavailable as elsewhere:
             self._leader = elsewhere.leader_addr
             raise
+        except Fenced as fenced:
+            fenced.addr = address
+            raise
 
 
 def log_line(remotes: Remotes) -> Callable[[str], AbstractAsyncContextManager[Line[LogChunk, Credit]]]:

@@ -109,7 +109,7 @@ class _Member:
                 await self._raft.membership.wait_change(revision)
                 continue
             try:
-                request = MemberRequest(addr=self._node.advertise_addr)
+                request = MemberRequest(addr=self._node.advertise_addr, last_index=self._raft.status().last_index)
                 await ask_leader(self._remotes, self._managers(), Membership.join, request, timeout=10)
             except ShoalError as failed:
                 log.warning("not yet one of the managers: %s", failed)

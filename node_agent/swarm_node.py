@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from cluster.aio.latest import Latest
 from cluster.aio.supervise import background, first_of
 from cluster.api.assignment import Endpoints, LogOrder, ManagerAddr, ManagersChanged, Welcome
-from cluster.api.errors import NodeRemoved, ShoalError
+from cluster.api.errors import Fenced, NodeRemoved, ShoalError
 from cluster.api.states import Role
 from cluster.rpc.identity import Identity, facts
 from cluster.rpc.pool import Remotes
@@ -224,6 +224,8 @@ class SwarmNode:
         self.trouble = str(error)
         if isinstance(error, NodeRemoved):
             self._end(Ending.REMOVED)
+        if isinstance(error, Fenced) and self.manager is not None and self.manager.raft_status().last_index:
+            self._fenced.set(error.addr)
 
     def _remember(self, managers: tuple[ManagerAddr, ...]) -> None:
         if managers and {manager.addr for manager in managers} != {manager.addr for manager in self._node.managers}:

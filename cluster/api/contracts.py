@@ -81,6 +81,8 @@ class Admitted(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
 
 class MemberRequest(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     addr: str
+    last_index: int = 0
+    """Where the asking manager's log ends."""
 
 
 class MemberAnswer(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):

@@ -29,6 +29,9 @@ class Forbidden(ShoalError):
 class Fenced(Forbidden):
     """The calling manager's log is not the swarm's any more: a new cluster was forced without it. It begins anew, from what we tell it."""
 
+    addr: str = ""
+    """Where the manager is that says so, for the caller to follow."""
+
     def __init__(self, node: str) -> None:
         super().__init__(node if " " in node else f"the swarm went on without node {node} when a new cluster was forced")
 
