@@ -3,6 +3,8 @@
 This is about tasks that failed (or ended). Tasks of lost or drained nodes did not: they are replaced without delay and uncounted.
 """
 
+from collections.abc import Iterable
+
 from cluster.api.objects import Task
 from cluster.api.specs import SECOND, RestartPolicy, TaskSpec
 from cluster.api.states import TaskState
@@ -12,6 +14,9 @@ from manager.store.indexes import slot_of
 DELAY = 5 * SECOND
 """Between a failure and the next start, unless the policy says otherwise."""
 
+LONGEST = 60 * SECOND
+"""Between two tries of what is rejected every time."""
+
 ANY, ON_FAILURE, NONE = "any", "on-failure", "none"
 
 
@@ -19,8 +24,24 @@ def policy_of(spec: TaskSpec) -> RestartPolicy:
     return spec.restart_policy or RestartPolicy()
 
 
-def delay_of(policy: RestartPolicy) -> int:
-    return DELAY if policy.delay is None else policy.delay
+def delay_of(policy: RestartPolicy, *, rejections: int = 0) -> int:
+    """Before the next start. A node that cannot even make a task ready is asked ever more slowly: an image that is missing
+    now will be missing in a second too, and every try is written down on every manager.
+    """
+    delay = DELAY if policy.delay is None else policy.delay
+    if rejections < 2:
+        return delay
+    return max(delay, min(LONGEST, (delay or SECOND) << (rejections - 1)))
+
+
+def rejections(tasks: Iterable[Task]) -> int:
+    """How many tasks of a slot were rejected one after the other, up to its last one, as far as its history goes back."""
+    count = 0
+    for task in sorted(tasks, key=lambda one: (one.created_at, one.restarts, one.version, one.id), reverse=True):
+        if task.state is not TaskState.REJECTED:
+            break
+        count += 1
+    return count
 
 
 def restarts(policy: RestartPolicy, task: Task, *, soft: Soft, at: Moment) -> bool:

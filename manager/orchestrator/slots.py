@@ -42,7 +42,7 @@ def tend(slot: Slot, tasks: tuple[Task, ...], service: Service, round_: Round, *
             else:
                 round_.want(task, TaskState.SHUTDOWN)
         elif task.state.ended:
-            replaced = _follow(slot, task, service, round_, goal)
+            replaced = not _is_held(slot, task, service, round_) and _follow(slot, tasks, task, service, round_, goal=goal)
         elif why is not None:
             replaced = _displace(slot, task, why, service, round_)
         else:
@@ -76,13 +76,30 @@ def serving(task: Task) -> bool:
     return task.state is TaskState.RUNNING and task.status.ready
 
 
-def _follow(slot: Slot, task: Task, service: Service, round_: Round, goal: TaskState) -> bool:
+def _is_held(slot: Slot, task: Task, service: Service, round_: Round) -> bool:
+    """A task that was made ready ahead of its start, and could not be: the delay that it waits for is not over for that."""
+    return task.desired_state < RUN and round_.clean(task, service) and not _is_due(slot, task, round_)
+
+
+def _is_due(slot: Slot, task: Task, round_: Round) -> bool:
+    """The delay before the task's start is over; if not, the round will be reminded."""
+    if not task.start_after:
+        return True
+    since = round_.soft.waiting_since(task)
+    due = (round_.at.monotonic if since is None else since) + task.start_after / SECOND
+    if due > round_.at.monotonic:
+        round_.wake(due, slot)
+        return False
+    return True
+
+
+def _follow(slot: Slot, tasks: tuple[Task, ...], task: Task, service: Service, round_: Round, *, goal: TaskState) -> bool:
     """A task ended that should not have: the policy says whether and when the next one starts."""
     round_.want(task, TaskState.SHUTDOWN)
     policy = restart.policy_of(service.spec.task_template)
     if not restart.restarts(policy, task, soft=round_.soft, at=round_.at):
         return False
-    delay = restart.delay_of(policy)
+    delay = restart.delay_of(policy, rejections=restart.rejections(one for one in tasks if round_.clean(one, service)))
     count = task.restarts + 1 if round_.clean(task, service) else 0
     desired = TaskState.READY if delay else goal
     round_.create(service, slot, desired, start_after=delay, restarts=count, iteration=task.job_iteration)
@@ -108,11 +125,7 @@ def _promote(slot: Slot, task: Task, tasks: tuple[Task, ...], round_: Round, goa
     """A task held at READY starts once its delay is over and nobody is left in its slot who still has to stop."""
     if task.desired_state >= RUN:
         return
-    if task.start_after:
-        since = round_.soft.waiting_since(task)
-        due = (round_.at.monotonic if since is None else since) + task.start_after / SECOND
-        if due > round_.at.monotonic:
-            round_.wake(due, slot)
-            return
+    if not _is_due(slot, task, round_):
+        return
     if not any(other.desired_state > TaskState.COMPLETE and may_run(round_.now, other) for other in tasks):
         round_.want(task, goal)

@@ -136,3 +136,38 @@ def test_the_task_that_ended_a_slot_outlives_the_history_limit(make_world, make_
     world.settle()
     world.wait(60, step=30)
     assert [task.state for task in world.tasks()] == [TaskState.COMPLETE]
+
+
+def test_a_task_that_cannot_be_made_ready_is_not_replaced_before_its_delay_is_over(world, make_web) -> None:
+    world.script = lambda task: TaskState.REJECTED if task.state < TaskState.READY else None
+    world.create(make_web())
+    world.settle()
+    assert len(world.tasks()) == 2, "the second was made ready ahead of its start, and rejected too"
+    world.wait(4.5)
+    assert len(world.tasks()) == 2
+    world.wait(0.5)
+    assert len(world.tasks()) == 3
+
+
+def test_what_is_rejected_every_time_is_tried_ever_more_slowly(world, make_web, at_once) -> None:
+    world.script = lambda task: TaskState.REJECTED if task.state < TaskState.READY else None
+    for service_id, policy in (("s1", None), ("s2", at_once)):
+        world.create(make_web(name=service_id, restart_policy=policy), service_id)
+    tries: dict[str, list[float]] = {"s1": [], "s2": []}
+    for _ in range(600):
+        world.wait(0.5)
+        for service_id, seen in tries.items():
+            seen.append(max(task.restarts for task in world.tasks(service_id)))
+    assert 5 < tries["s1"][-1] < 12, "in five minutes, with delays of 5, 10, 20, 40, 60, 60 ... seconds"
+    assert tries["s2"][-1] < 30, "no delay was asked for, and yet it does not spin"
+
+
+def test_a_rejected_task_that_a_good_image_follows_starts_without_the_long_delay(world, make_web) -> None:
+    world.script = lambda task: TaskState.REJECTED if task.state < TaskState.READY else None
+    world.create(make_web())
+    world.wait(100)
+    del world.script
+    world.script = type(world)().script
+    world.update(make_web("b"))
+    world.wait(6)
+    assert world.images() == ["b"]
