@@ -163,10 +163,17 @@ async def _call(address: str, call: str, context: ssl.SSLContext, *, body: bytes
         ):
             return answer.status, await answer.read()
     except ClientConnectorError as failed:
-        reason = f"cannot reach manager {address} for joining ({host} port {port}/tcp): {failed.os_error}"
-        raise Unavailable(reason) from failed
+        raise Unavailable(f"cannot reach manager {address} for joining ({host} port {port}/tcp): {_fault(failed.os_error)}") from failed
     except (TimeoutError, ClientError, OSError) as failed:
         raise Unavailable(f"manager {address} did not answer the join in {timeout:g} s ({host} port {port}/tcp)") from failed
+
+
+def _fault(error: OSError) -> str:
+    """What an operator can do something about."""
+    if isinstance(error, ssl.SSLError):
+        return "what listens there is no manager of Shoal"
+    fault = os.strerror(error.errno) if error.errno else str(error)
+    return f"{fault}; name a manager's address, and see that the port is open on the way there"
 
 
 def load_identity(context: ssl.SSLContext, identity: Identity) -> None:
