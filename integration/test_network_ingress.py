@@ -152,6 +152,28 @@ async def test_a_published_port_53_takes_neither_the_tasks_nor_the_hosts_own_nam
     assert cluster.vip("resolver") in question
 
 
+@pytest.mark.parametrize("bridge_filter", ["0", "1"])
+async def test_connections_on_their_way_to_a_task_that_leaves_arrive_and_to_one_that_left_go_elsewhere(
+    cluster: Rig, bridge_filter: str
+) -> None:
+    """Three has not heard of it yet, and sends everything by node one."""
+    one, two, three = cluster.nodes
+    for node in cluster.nodes:
+        node.host.run("sysctl", "-qw", f"net.bridge.bridge-nf-call-iptables={bridge_filter}")
+    cluster.service("web", network(1), ports=[WEB])
+    leaving, staying = await cluster.run("web", one), await cluster.run("web", two)
+    world = outside(cluster)
+    await one.plane.withdraw(leaving.id)
+    answers = await reached(world, three.host.address)
+    assert {task for task, _ in answers} == {leaving.id, staying.id}, "it takes what others still send"
+    assert {task for task, _ in await reached(world, one.host.address)} == {staying.id}, "and nothing from its own node"
+
+    await one.plane.remove(leaving.id)
+    for node in (one, three):
+        answers = await reached(world, node.host.address)
+        assert set(answers) == {(staying.id, "10.99.0.9")}, "by one node more, and still with the client's own address"
+
+
 async def test_udp_is_published_and_flows_move_on_when_their_task_goes(cluster: Rig) -> None:
     one, two, three = cluster.nodes
     net = network(1)

@@ -83,6 +83,7 @@ class Report(Value, frozen=True, kw_only=True, tag="report"):
     message: str = ""
     err: str = ""
     exit_code: int = 0
+    ready: bool = True
 
 
 class Pull(Value, frozen=True, kw_only=True, tag="pull"):
@@ -101,6 +102,10 @@ class Attach(Value, frozen=True, kw_only=True, tag="attach"):
     """Connect the running process: after its start, and again by a daemon that found it running."""
 
     pid: int
+
+
+class Listen(Value, frozen=True, kw_only=True, tag="listen"):
+    """It runs, and takes traffic once it listens where its service publishes."""
 
 
 class Doom(Value, frozen=True, kw_only=True, tag="doom"):
@@ -145,7 +150,9 @@ class Nothing(Value, frozen=True, kw_only=True, tag="nothing"):
     """Wait for a change."""
 
 
-Action = Report | Pull | Create | Start | Attach | Doom | Withdraw | Settle | Drain | Stop | Clean | RemoveContainer | Forget | Nothing
+Action = (
+    Report | Pull | Create | Start | Attach | Listen | Doom | Withdraw | Settle | Drain | Stop | Clean | RemoveContainer | Forget | Nothing
+)
 
 
 # -- the decision ------------------------------------------------------------------------------------------------------------------------
@@ -200,8 +207,8 @@ def _run(task: AssignedTask, known: LocalTask, container: ContainerState | None,
     if container.pid != facts.attached_pid:
         return Attach(pid=container.pid)
     if known.state < TaskState.RUNNING and container.health != "starting":
-        return Report(state=TaskState.RUNNING, message="started")
-    return Nothing()
+        return Report(state=TaskState.RUNNING, message="started", ready=bool(container.health) or not task.listens)
+    return Nothing() if known.status.ready else Listen()
 
 
 def _exited(task: AssignedTask, known: LocalTask, container: ContainerState) -> Report:
@@ -302,4 +309,27 @@ def status_of(report: Report, known: LocalTask, container: ContainerState | None
             container_id=known.container_id, pid=container.pid if container is not None and running else 0, exit_code=report.exit_code
         )
     ports = container.ports if container is not None and report.state == TaskState.RUNNING else ()
-    return TaskStatus(state=report.state, timestamp=now, message=report.message, err=report.err, container=shown, ports=ports)
+    return TaskStatus(
+        state=report.state,
+        timestamp=now,
+        message=report.message,
+        err=report.err,
+        container=shown,
+        ports=ports,
+        ready=report.ready,
+    )
+
+
+# -- readiness --------------------------------------------------------------------------------------------------------------------------
+LISTEN_WITHIN = 10.0
+"""Seconds after which a task counts as ready though it listens nowhere: its ports may be published in vain."""
+FOLLOW_WITHIN = 1.0
+"""Seconds that the other ports have once it listens on one."""
+
+
+def takes_connections(wanted: tuple[int, ...], listening: frozenset[int] | None, *, waited: float, since_first: float) -> bool:
+    """Whether a task that runs may have traffic; `since_first`: seconds since it was first seen to listen on one of its ports."""
+    if listening is None or waited >= LISTEN_WITHIN:
+        return True
+    there = listening.intersection(wanted)
+    return len(there) == len(wanted) or (bool(there) and since_first >= FOLLOW_WITHIN)

@@ -18,6 +18,7 @@ class MemorySandbox:
         self.attached: dict[Id, int] = {}
         """task -> process"""
         self.connections: dict[Id, int] = {}
+        self.ports: dict[Id, frozenset[int]] = {}
         self.refusals: dict[Id, str] = {}
 
     async def serve(self, networks: Sequence[OverlayNetwork]) -> None:
@@ -38,6 +39,9 @@ class MemorySandbox:
 
     async def open_connections(self, task_id: Id) -> int:
         return self.connections.get(task_id, 0)
+
+    async def listening(self, task_id: Id) -> frozenset[int] | None:
+        return self.ports.get(task_id)
 
     async def remove(self, task_id: Id) -> None:
         self.calls.append(f"remove {task_id}")

@@ -195,6 +195,10 @@ class Sandbox(Protocol):
         """Established connections to it that came through services, counted in its namespace; 0 if it is gone."""
         ...
 
+    async def listening(self, task_id: Id) -> frozenset[int] | None:
+        """The TCP ports at which others reach it, by now; None when that cannot be told."""
+        ...
+
     async def remove(self, task_id: Id) -> None:
         """After the container is down: give back what prepare took; the last user of a network takes its bridge away."""
         ...

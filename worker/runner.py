@@ -34,6 +34,7 @@ from worker.wording import rejected_image, start_failed
 SETTLE_LIMIT = 2.0
 """Seconds that a stop waits at most for other nodes to send no more."""
 DRAIN_POLL = 0.1
+LISTEN_POLL = 0.05
 _log = logging.getLogger(__name__)
 
 
@@ -69,6 +70,7 @@ class Runner:
         self._gone = False
         self._prepared = False
         self._attached_pid = 0
+        self._listens_since = 0.0
         self._wakes = Latest(0)
         self._sight: tuple[int, ContainerState | None] | None = None
         """What the engine last showed, and as of which wake."""
@@ -154,7 +156,7 @@ class Runner:
                 self._report(action, container)
             case do.Doom():
                 self._doom(action.state, action.err)
-            case do.Pull() | do.Create() | do.Start() | do.Attach():
+            case do.Pull() | do.Create() | do.Start() | do.Attach() | do.Listen():
                 await self._bring_up(action, container)
             case do.Withdraw() | do.Settle() | do.Drain() | do.Stop():
                 await self._ease_out(action)
@@ -165,7 +167,7 @@ class Runner:
             case _:
                 assert_never(action)
 
-    async def _bring_up(self, action: do.Pull | do.Create | do.Start | do.Attach, container: ContainerState | None) -> None:
+    async def _bring_up(self, action: do.Pull | do.Create | do.Start | do.Attach | do.Listen, container: ContainerState | None) -> None:
         match action:
             case do.Pull():
                 await self._pull()
@@ -175,6 +177,8 @@ class Runner:
                 await self._start()
             case do.Attach():
                 await self._attach(container)
+            case do.Listen():
+                await self._listen(container)
 
     async def _ease_out(self, action: do.Withdraw | do.Settle | do.Drain | do.Stop) -> None:
         around = self._around
@@ -275,6 +279,16 @@ class Runner:
         if not self._known.started_at:
             self._save(replace(self._known, started_at=container.started_at))
 
+    async def _listen(self, container: ContainerState | None) -> None:
+        """Until it takes connections; whatever else happens to it comes first."""
+        seen = self._wakes.revision
+
+        async def wake() -> None:
+            await self._wakes.wait_change(seen)
+
+        if await first_of(self._wait_listening, wake) == 0:
+            self._report(do.Report(state=TaskState.RUNNING, message=self._known.status.message), container)
+
     # -- waits -----------------------------------------------------------------------------------------------------------------------------
     @property
     def _unwanted(self) -> bool:
@@ -297,6 +311,17 @@ class Runner:
         deadline = clock.monotonic() + self._task.drain_timeout / SECOND
         while clock.monotonic() < deadline and await self._around.sandbox.open_connections(self._task.id):
             await clock.sleep(DRAIN_POLL)
+
+    async def _wait_listening(self) -> None:
+        clock, wanted = self._around.clock, self._task.listens
+        self._listens_since = self._listens_since or clock.monotonic()
+        first = 0.0
+        while True:
+            there, now = await self._around.sandbox.listening(self._task.id), clock.monotonic()
+            first = first or (now if there and there.intersection(wanted) else 0.0)
+            if do.takes_connections(wanted, there, waited=now - self._listens_since, since_first=now - first if first else 0.0):
+                return
+            await clock.sleep(LISTEN_POLL)
 
     # -- the record ------------------------------------------------------------------------------------------------------------------------
     def _save(self, known: LocalTask) -> None:

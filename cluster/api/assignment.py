@@ -33,6 +33,8 @@ class AssignedTask(Value, frozen=True, kw_only=True):
     host_ports: tuple[PortConfig, ...] = ()
     publishes: bool = False
     """The service has ingress ports: the task needs an address that the node can forward to."""
+    listens: tuple[int, ...] = ()
+    """The TCP ports behind the service's ingress ports: the task is ready once it listens there."""
     service_labels: Labels = {}
     registry_auth: str = ""
     drain_timeout: int = 5_000_000_000

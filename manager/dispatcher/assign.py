@@ -120,6 +120,7 @@ def assigned_task(now: Snapshot, task: Task, *, before: AssignedTask | None, ver
         attachments=attachments,
         host_ports=template.host_ports,
         publishes=publishes,
+        listens=() if service is None else _listens(service),
         service_labels=template.service_labels,
         registry_auth=(before.registry_auth if before is not None else "") if service is None else service.registry_auth,
         drain_timeout=(before.drain_timeout if before is not None else DRAIN_TIMEOUT) if service is None else _drain_timeout(service),
@@ -137,6 +138,12 @@ def _endpoint_version(task: Task, before: AssignedTask | None, *, version: int) 
 def _publishes(service: Service) -> bool:
     spec = service.spec.endpoint_spec
     return spec is not None and any(port.publish_mode != "host" for port in spec.ports)
+
+
+def _listens(service: Service) -> tuple[int, ...]:
+    spec = service.spec.endpoint_spec
+    ports = () if spec is None else spec.ports
+    return tuple(sorted({port.target_port for port in ports if port.publish_mode != "host" and port.protocol in ("", "tcp")}))
 
 
 def _drain_timeout(service: Service) -> int:

@@ -7,6 +7,8 @@ from pathlib import Path
 from cluster.api.values import Value
 
 _ESTABLISHED, _LISTEN = "01", "0A"
+_LOOPBACK = ("127.", "0.0.0.1")
+"""The second is what is left of `::1`."""
 
 
 class Socket(Value, frozen=True, kw_only=True):
@@ -21,6 +23,11 @@ def open_to(addresses: Iterable[str], sockets: Iterable[Socket]) -> int:
     here, sockets = set(addresses), list(sockets)
     listening = {one.port for one in sockets if one.state == _LISTEN}
     return sum(one.state == _ESTABLISHED and one.address in here and one.port in listening for one in sockets)
+
+
+def listening(sockets: Iterable[Socket]) -> frozenset[int]:
+    """The ports on which something listens that others can reach."""
+    return frozenset(one.port for one in sockets if one.state == _LISTEN and not one.address.startswith(_LOOPBACK))
 
 
 def parse(table: str) -> Iterator[Socket]:

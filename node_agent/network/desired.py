@@ -47,8 +47,8 @@ class Desired(Value, frozen=True, kw_only=True):
     """None while nothing is known: then nothing is touched either."""
     sandboxes: Mapping[Id, "SandboxRules"] = {}
     """By task. Tasks on the same networks share one value."""
-    published: Mapping[tuple[str, int], tuple[str, ...]] = {}
-    """(protocol, port) -> where the node's table sends it; for what must be forgotten when a destination goes."""
+    published: Mapping[tuple[str, int, str], tuple[str, ...]] = {}
+    """(protocol, port, `entering` or `arriving`) -> where the node's table sends it; for what must be forgotten when a destination goes."""
     mark_base: int = 20
 
 
@@ -83,7 +83,8 @@ def desired(known: Known, parts: Sequence[Part], *, node_id: Id, underlay_mtu: i
         return_paths=others,
         node_table=_node_table(view, tunnels, ports, places),
         sandboxes=_sandboxes(known, parts),
-        published={(port.protocol, port.port): (*port.local, *port.remote) for port in ports},
+        published={(port.protocol, port.port, "entering"): (*port.local, *port.remote) for port in ports}
+        | {(port.protocol, port.port, "arriving"): port.arriving for port in ports},
         mark_base=view.mark_base,
     )
 

@@ -26,15 +26,22 @@ class Published(Value, frozen=True, kw_only=True):
     host_ip: str = ""
     local: tuple[str, ...] = ()
     """Addresses of the ready tasks on this node."""
+    leaving: tuple[str, ...] = ()
+    """Tasks on this node that were taken out here, while other nodes may not have heard of it."""
     remote: Mapping[str, int] = {}
     """link address of another node -> its ready tasks."""
+
+    @property
+    def arriving(self) -> tuple[str, ...]:
+        """Where connections go that other nodes sent here: to one that leaves rather than to nobody."""
+        return self.local or self.leaving
 
 
 def ingress_chains(ports: list[Published], *, mark_base: int, numbers: Mapping[int, str]) -> dict[str, Chain]:
     """`numbers`: the other nodes' numbers and link addresses."""
     ours, mask = ours_bit(mark_base), number_mask(mark_base)
     zones = ", ".join(f"{mac_of(address)} : {number}" for number, address in numbers.items())
-    reply = f"iifname {TASK_BRIDGES} ct direction reply ct mark & {ours:#x} != 0 ct mark & {mask:#x} != 0"
+    reply = f"iifname {_OWN_DEVICES} ct direction reply ct mark & {ours:#x} != 0 ct mark & {mask:#x} != 0"
     here = (
         "fib daddr type local ip daddr . meta l4proto . th dport vmap @published_at",
         "fib daddr type local meta l4proto . th dport vmap @published",
@@ -54,6 +61,7 @@ def ingress_chains(ports: list[Published], *, mark_base: int, numbers: Mapping[i
                 f"{reply} meta mark set ct mark & {mask:#x}",
             ),
         ),
+        # What another node sent here for a task that has just ended goes on to one that has not.
         # Tasks ask their names of the gateways, and hosts theirs of servers in 127.0.0.0/8: a published port 53 takes neither.
         "c_pre": Chain(
             hook="type nat hook prerouting priority -100",
@@ -84,8 +92,8 @@ def ingress_chains(ports: list[Published], *, mark_base: int, numbers: Mapping[i
     }
     for port in ports:
         chains[_chain("n", port)] = Chain(rules=(f"ct mark set ct mark | {ours:#x}", *_spread(port, list(_everywhere(port)))))
-        if port.local:
-            chains[_chain("l", port)] = Chain(rules=_spread(port, [(f"{address} . {port.target}", 1) for address in port.local]))
+        if port.arriving:
+            chains[_chain("l", port)] = Chain(rules=_spread(port, [(f"{address} . {port.target}", 1) for address in port.arriving]))
     return chains
 
 
@@ -128,7 +136,7 @@ def ingress_lookups(ports: list[Published], places: Places, *, mark_base: int) -
         "arrived": Lookup(
             type=f"{by_port} : {verdict}",
             is_map=True,
-            elements={f"{port.protocol} . {port.port}": f"goto {_chain('l', port)}" for port in ports if port.local},
+            elements={f"{port.protocol} . {port.port}": f"goto {_chain('l', port)}" for port in ports if port.arriving},
         ),
     }
 

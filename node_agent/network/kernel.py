@@ -47,7 +47,7 @@ class Kernel:
         self._sandboxes = Sandboxes()
         self._tunnels: frozenset[str] = frozenset()
         self._where: Mapping[Id, tuple[int, int]] = {}
-        self._published: Mapping[tuple[str, int], tuple[str, ...]] = {}
+        self._published: Mapping[tuple[str, int, str], tuple[str, ...]] = {}
 
     def close(self) -> None:
         """Let go; everything that was programmed stays."""

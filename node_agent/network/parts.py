@@ -102,7 +102,7 @@ def _part(service: ServiceEndpoint, nodes: _Nodes, own: tuple[_Own, ...]) -> Par
     ready = [backend for backend in service.backends if backend.ready and backend.task_id not in withdrawn]
     return Part(
         memberships={there.network_id: _membership(service, there, nodes, ready) for there in service.networks},
-        published=tuple(_published(service, nodes, ready, {task.task_id: task.reach for task in own})),
+        published=tuple(_published(service, nodes, ready, own)),
     )
 
 
@@ -131,11 +131,12 @@ def _names(
         yield container.lower(), Name(tasks=(address,))
 
 
-def _published(service: ServiceEndpoint, nodes: _Nodes, ready: list[Backend], reaches: Mapping[Id, str]) -> Iterator[Published]:
+def _published(service: ServiceEndpoint, nodes: _Nodes, ready: list[Backend], own: tuple[_Own, ...]) -> Iterator[Published]:
     """Ports that every node publishes, with where the ready tasks are."""
     wanted = [port for port in service.ports if port.publish_mode != "host" and port.published_port]
     if not wanted:
         return
+    reaches = {task.task_id: task.reach for task in own}
     local = sorted(filter(None, (reaches.get(backend.task_id, "") for backend in ready if backend.node_id == nodes.me.node_id)))
     remote = _weights(nodes, ready)
     for port in wanted:
@@ -145,6 +146,7 @@ def _published(service: ServiceEndpoint, nodes: _Nodes, ready: list[Backend], re
             target=port.target_port,
             host_ip=port.host_ip,
             local=tuple(local),
+            leaving=tuple(sorted(task.reach for task in own if task.withdrawn and task.reach)),
             remote=remote,
         )
 

@@ -22,7 +22,7 @@ from cluster.api.endpoint import EndpointUpdate, OverlayNetwork
 from cluster.api.ids import Id
 from node_agent.network import memory, view
 from node_agent.network.bridges import Bridges
-from node_agent.network.connections import open_to, sockets_of
+from node_agent.network.connections import listening, open_to, sockets_of
 from node_agent.network.desired import VXLAN_OVERHEAD, Desired, desired
 from node_agent.network.dns.client import NameServer, NameServerGone
 from node_agent.network.kernel import Kernel, Outcome
@@ -320,6 +320,12 @@ class Plane:
             return 0
         sockets = await asyncio.to_thread(sockets_of, local.pid)
         return open_to(filter(None, (*local.addresses.values(), local.gateway_address)), sockets)
+
+    async def listening(self, task_id: Id) -> frozenset[int] | None:
+        local = self._known.tasks.get(task_id)
+        if local is None or not local.pid:
+            return None
+        return listening(await asyncio.to_thread(sockets_of, local.pid))
 
     async def remove(self, task_id: Id) -> None:
         local = self._known.tasks.get(task_id)

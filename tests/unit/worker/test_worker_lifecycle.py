@@ -15,6 +15,7 @@ from worker.lifecycle import (
     Drain,
     Facts,
     Forget,
+    Listen,
     LocalTask,
     Nothing,
     Pull,
@@ -30,6 +31,7 @@ from worker.lifecycle import (
     first_record,
     next_action,
     status_of,
+    takes_connections,
 )
 from worker.ports import ContainerState
 
@@ -100,6 +102,35 @@ def test_a_task_with_a_health_check_runs_once_it_is_healthy() -> None:
     assert next_action(assigned(), STARTS, replace(RUNNING, health="starting"), ATTACHED) == Nothing()
     healthy = next_action(assigned(), STARTS, replace(RUNNING, health="healthy"), ATTACHED)
     assert healthy == Report(state=TaskState.RUNNING, message="started")
+
+
+def test_a_published_task_runs_at_once_and_takes_traffic_once_it_listens() -> None:
+    web = assigned(connected=True, listens=(80,))
+    assert next_action(web, STARTS, RUNNING, ATTACHED) == Report(state=TaskState.RUNNING, message="started", ready=False)
+    unready = replace(RUNS, status=TaskStatus(state=TaskState.RUNNING, message="started", ready=False))
+    assert next_action(web, unready, RUNNING, ATTACHED) == Listen()
+    assert next_action(web, RUNS, RUNNING, ATTACHED) == Nothing()
+
+
+def test_a_health_check_says_more_than_a_listening_port() -> None:
+    healthy = replace(RUNNING, health="healthy")
+    assert next_action(assigned(listens=(80,)), STARTS, healthy, ATTACHED) == Report(state=TaskState.RUNNING, message="started")
+
+
+@pytest.mark.parametrize(
+    ("listening", "waited", "since_first", "ready"),
+    [
+        (frozenset({80, 443}), 0.0, 0.0, True),
+        (frozenset({80}), 0.5, 0.5, False),
+        (frozenset({80}), 2.0, 1.0, True),
+        (frozenset({9000}), 9.0, 0.0, False),
+        (frozenset[int](), 10.0, 0.0, True),
+        (None, 0.0, 0.0, True),
+    ],
+    ids=["on all ports", "not yet on all", "long on some", "elsewhere only", "nowhere, for long", "nobody can tell"],
+)
+def test_when_a_task_takes_connections(listening: frozenset[int] | None, waited: float, since_first: float, ready: bool) -> None:
+    assert takes_connections((80, 443), listening, waited=waited, since_first=since_first) is ready
 
 
 def test_a_daemon_that_finds_its_container_running_attaches_it_again_and_does_not_start_it() -> None:

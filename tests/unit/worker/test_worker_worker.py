@@ -168,6 +168,16 @@ async def test_open_connections_may_end_within_the_drain_timeout(stage: Stage) -
         assert stage.states("t1")[-1] == "shutdown"
 
 
+async def test_a_published_task_gets_traffic_once_it_listens(stage: Stage) -> None:
+    async with stage.daemon() as daemon:
+        daemon.sandbox.ports["t1"] = frozenset()
+        await daemon.complete(assigned(connected=True, listens=(80,)))
+        assert (stage.last("t1").state, stage.last("t1").ready) == (TaskState.RUNNING, False)
+        daemon.sandbox.ports["t1"] = frozenset({80})
+        await stage.clock.advance(0.2)
+        assert stage.last("t1").ready
+
+
 async def test_connections_that_stay_open_are_cut_after_the_drain_timeout(stage: Stage) -> None:
     async with stage.daemon() as daemon:
         await daemon.complete(CONNECTED)

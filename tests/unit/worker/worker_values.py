@@ -18,6 +18,7 @@ def assigned(
     state: TaskState = TaskState.NEW,
     endpoint_version: int = 0,
     slot: int = 1,
+    listens: tuple[int, ...] = (),
 ) -> AssignedTask:
     return AssignedTask(
         id=task_id,
@@ -30,4 +31,5 @@ def assigned(
         state=state,
         attachments=(NETWORK,) if connected else (),
         endpoint_version=endpoint_version,
+        listens=listens,
     )

@@ -187,6 +187,7 @@ def test_a_removed_service_takes_nothing_from_its_last_tasks() -> None:
     share, _ = first(now)
     now = put(now, Remove(kind=Kind.SERVICE, id="s1"), TaskChange(id="t1", desired_state=TaskState.REMOVE))
     _, update = next_step(now, share, "t1")
+    assert share.tasks["t1"].listens == (80,), "the port behind the published one"
     assert update is not None
     told = update.tasks[0]
     assert (told.service_name, told.registry_auth, told.drain_timeout, told.publishes) == ("web", "auth", 9, True)

@@ -32,6 +32,15 @@ def test_a_node_without_a_task_forwards_and_takes_nothing_from_others() -> None:
     assert ingress_lookups([port], Places(), mark_base=20)["arrived"].elements == {}
 
 
+def test_a_task_that_leaves_gets_what_other_nodes_still_send_and_nothing_from_here() -> None:
+    port = Published(protocol="tcp", port=8080, target=80, leaving=("10.0.1.2",), remote={"10.96.0.2": 1})
+    chains = ingress_chains([port], mark_base=20, numbers={})
+    assert chains["n_tcp_8080"].rules[-1] == "meta l4proto tcp dnat to 10.96.0.2:8080"
+    assert chains["l_tcp_8080"].rules == ("meta l4proto tcp dnat to 10.0.1.2:80",)
+    stays = Published(protocol="tcp", port=8080, target=80, local=("10.0.1.3",), leaving=("10.0.1.2",))
+    assert ingress_chains([stays], mark_base=20, numbers={})["l_tcp_8080"].rules == ("meta l4proto tcp dnat to 10.0.1.3:80",)
+
+
 def test_a_port_on_a_chosen_address_answers_there_only() -> None:
     port = Published(protocol="tcp", port=8080, target=80, host_ip="10.99.0.1", local=("10.0.1.2",))
     lookups = ingress_lookups([port], Places(), mark_base=20)
