@@ -101,6 +101,10 @@ class Daemon:
         os.kill(self._pid(), signal.SIGKILL)
         self.process.wait()
 
+    def kill_engine(self) -> None:
+        """kill -9 of the engine that it started."""
+        os.kill(int((self.folder / "run" / "engine" / "dockerd.pid").read_text()), signal.SIGKILL)
+
     def stop(self) -> float:
         """SIGTERM; returns how long it took to end."""
         assert self.process is not None

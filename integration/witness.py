@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import socket
 import threading
 import time
@@ -125,4 +126,30 @@ def containers(daemons: Iterable[Daemon]) -> set[Running]:
         form = '{{index .Config.Labels "com.docker.swarm.task.id"}} {{.Id}} {{.State.StartedAt}}'
         for line in daemon.engine("inspect", "--format", form, *ids).splitlines():
             found.add(Running(*line.split(), daemon=daemon.name))
+    return found
+
+
+def left_behind(daemon: Daemon) -> list[str]:
+    """What of a swarm is on this host: tasks' containers, networks, interfaces, rules, the name server, secrets, state."""
+    found = [f"container {name}" for name in daemon.engine("ps", "-a", "--filter", "label=shoal.cluster", "--format", "{{.Names}}").split()]
+    networks = daemon.engine("network", "ls", "--format", "{{.Name}}").split()
+    found += [f"network {name}" for name in networks if name.startswith("shoal")]
+    interfaces = [row["ifname"] for row in json.loads(daemon.host.run("ip", "-j", "link"))]
+    found += [f"interface {name}" for name in interfaces if name.startswith(("shoal", "sb-", "sv-"))]
+    found += [line for line in daemon.host.run("nft", "list", "tables").splitlines() if "shoal" in line]
+    secrets = daemon.folder / "run" / "secrets"
+    found += [f"secrets {path}" for path in (secrets, *secrets.rglob("*")) if path.exists()]
+    found += [f"state {path}" for path in (daemon.folder / "data" / "swarm", daemon.folder / "data" / "worker") if path.exists()]
+    found += [f"process {words}" for words in _processes_of(daemon, b"node_agent.network.dns")]
+    return found
+
+
+def _processes_of(daemon: Daemon, word: bytes) -> list[str]:
+    mark = os.fsencode(f"{daemon.folder}/")
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            words = entry.read_bytes()
+            if mark in words and word in words:
+                found.append(words.replace(b"\0", b" ").decode(errors="replace"))
     return found

@@ -417,6 +417,7 @@ class LocalSwarm:
             if self._role is Role.MANAGER and not force:
                 raise Unavailable(self._manager_leaves())
             if node is not None:
+                node.is_leaving = True
                 await self._say_farewell(node)
                 await self._empty(node, force=force)
             self._wanted.set(None)
@@ -434,6 +435,7 @@ class LocalSwarm:
             await node.empty()
         except ShoalError as failed:
             if not force:
+                node.stay()
                 raise Unavailable(f"the tasks of this node could not be ended: {failed}. Use `--force` to leave all the same") from failed
             log.warning("leaving although the tasks of this node could not be ended: %s", failed)
 

@@ -61,6 +61,8 @@ class SwarmNode:
         """Whether a manager has welcomed this node."""
         self.trouble = ""
         """Why there is no session with a manager, if there is none."""
+        self.is_leaving = False
+        """Set before the managers are told: their answer, another role or no place at all, must not end what is still being ended."""
         self._ending = Ending.LEFT
         self._ended = asyncio.Event()
         self._endpoints: asyncio.Queue[Endpoints] = asyncio.Queue()
@@ -156,6 +158,11 @@ class SwarmNode:
             await remove_containers(self._parts.engine, self._node.cluster_id)
         await side.plane.clear()
 
+    def stay(self) -> None:
+        """It could not leave after all: begin anew as the member that it is."""
+        self.is_leaving = False
+        self._end(Ending.ROLE_CHANGED)
+
     async def _try_to_empty(self) -> None:
         try:
             await self.empty()
@@ -197,7 +204,7 @@ class SwarmNode:
                 self._end(Ending.FENCED)
 
     def _end(self, ending: Ending) -> None:
-        if not self._ended.is_set():
+        if not self._ended.is_set() and not self.is_leaving:
             self._ending = ending
             self._ended.set()
 

@@ -61,6 +61,7 @@ class Worker:
         self._runners: dict[Id, Runner] = {}
         self._group: asyncio.TaskGroup | None = None
         self._adopted = False
+        self._is_leaving = False
         self._unclaimed: dict[Id, ContainerState] = {}
         """Containers found without a record: those of a lost journal until the first COMPLETE set says whose they are."""
         self._changes = Latest(0)
@@ -95,6 +96,8 @@ class Worker:
 
     def assign(self, message: Assignments) -> None:
         """Take a message of assignments. Raises OutOfStep: the session must be opened anew."""
+        if self._is_leaving:
+            return
         before, self._assigned = self._assigned, applied(self._assigned, message)
         if self._assigned.parts:
             return  # more is to come
@@ -129,7 +132,8 @@ class Worker:
         return runner is None or runner.known.state.ended
 
     async def leave(self) -> None:
-        """This node leaves the swarm: end and remove everything; returns when nothing is left."""
+        """This node leaves the swarm, whatever it is told from now on: end and remove everything; returns when nothing is left."""
+        self._is_leaving = True
         self._assigned = AssignmentSet(synced=True)
         self._ports.dependencies.supply({}, {})
         self._meet_assignments()
