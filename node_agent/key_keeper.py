@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 
 from cluster.aio.clock import Clock
+from cluster.api.errors import ShoalError
 from manager.store.snapshot import Snapshot
 from manager.store.store import Store
 from node_agent.state import StateFolder
@@ -21,16 +23,21 @@ def wanted_key(now: Snapshot) -> str | None:
 
 
 class KeyKeeper:
-    """Every manager runs one."""
+    """Every manager runs one. `read` waits until the store is as new as what a quorum agreed on.
 
-    def __init__(self, state: StateFolder, store: Store, clock: Clock) -> None:
+    Nothing is done before that: a log that is being read again passes through the unlock keys of the past.
+    """
+
+    def __init__(self, state: StateFolder, store: Store, *, read: Callable[[], Awaitable[Snapshot]], clock: Clock) -> None:
         self._state = state
         self._store = store
+        self._read = read
         self._clock = clock
         self._kept: str | None = None
         """What the files were last seen or made to be."""
 
     async def run(self) -> None:
+        await self._catch_up()
         async for now in self._store.snapshots():
             while (key := wanted_key(now)) is not None and key != self._kept:
                 if await self._keep(key):
@@ -38,6 +45,15 @@ class KeyKeeper:
                 else:
                     await self._clock.sleep(RETRY_AFTER)
                     now = self._store.snapshot  # noqa: PLW2901 - what is wanted may be another thing by then
+
+    async def _catch_up(self) -> None:
+        while True:
+            try:
+                await self._read()
+            except ShoalError:
+                await self._clock.sleep(1)
+            else:
+                return
 
     async def _keep(self, key: str) -> bool:
         try:

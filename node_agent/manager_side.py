@@ -70,7 +70,7 @@ async def managing(
     manager.offer(server)
     bootstrap = BootstrapServer(identity=lambda: identity.value, admit=manager.admit, clock=parts.clock)
     member = _Member(node, raft=raft, remotes=remotes, managers=managers, parts=parts)
-    keeper = KeyKeeper(parts.state, store, parts.clock)
+    keeper = KeyKeeper(parts.state, store, read=manager.read, clock=parts.clock)
     try:
         try:
             await server.start(node.listen_addr)
