@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -25,6 +26,12 @@ from integration.netlab import Host, Lab, end
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 READY_WITHIN = 60.0
+_AS_SYSTEMD = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 class CommandFailed(Exception):
@@ -72,14 +79,18 @@ class Daemon:
         self.process: subprocess.Popen[bytes] | None = None
 
     # -- life ------------------------------------------------------------------------------------------------------------------------
-    def start(self, *flags: str, wait: bool = True) -> "Daemon":
+    def start(self, *flags: str, wait: bool = True, activated: socket.socket | None = None) -> "Daemon":
+        """`activated`: a listening socket that it is given the way systemd does it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         command = (
             *(sys.executable, "-m", "node_agent.main", "-H", self.url, "--hostname", self.name),
             *("--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "run")),
             *("--pidfile", str(self.folder / "run" / "shoald.pid"), "--engine", "dockerd", *flags),
         )
-        self.process = self.host.start(*command, log=self.log, env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
+        handed = () if activated is None else (activated.fileno(),)
+        given = () if activated is None else (sys.executable, "-c", _AS_SYSTEMD, str(activated.fileno()))
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        self.process = self.host.start(*given, *command, log=self.log, env=environment, pass_fds=handed)
         if wait:
             self.wait_ready()
         return self

@@ -125,11 +125,17 @@ class Host:
     def run(self, *command: str) -> str:
         return _run(*self.command(*command))
 
-    def start(self, *command: str, log: Path, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+    def start(self, *command: str, log: Path, env: dict[str, str] | None = None, pass_fds: Sequence[int] = ()) -> subprocess.Popen[bytes]:
         """A process on this host; it ends with the host."""
         with log.open("ab") as out:
             process = subprocess.Popen(
-                self.command(*command), stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, start_new_session=True
+                self.command(*command),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env=env,
+                start_new_session=True,
+                pass_fds=pass_fds,
             )
         self._processes.append(process)
         return process

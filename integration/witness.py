@@ -38,9 +38,9 @@ class Answered(NamedTuple):
         return str(self.body.get("message", "")) if isinstance(self.body, dict) else ""
 
 
-def ask(daemon: Daemon, verb: str, path: str, body: Any = None, *, timeout: float = TIMEOUT) -> Answered:
-    """One request to a daemon's API. Raises OSError or HTTPException when there is no answer."""
-    connection = _UnixConnection(daemon.socket, timeout)
+def ask(daemon: Daemon, verb: str, path: str, body: Any = None, *, timeout: float = TIMEOUT, via: Path | None = None) -> Answered:
+    """One request to a daemon's API (`via` its socket as somebody else sees it). Raises OSError or HTTPException without an answer."""
+    connection = _UnixConnection(via or daemon.socket, timeout)
     try:
         content = None if body is None else json.dumps(body).encode()
         connection.request(verb, path, content, {"Content-Type": "application/json"} if content else {})

@@ -1,9 +1,10 @@
-"""What a node that leaves the swarm must not leave behind, where no worker runs that could end its tasks one by one."""
+"""What a node that left the swarm must not leave behind, also when no worker ran that could end its tasks one by one."""
 
 import logging
 import shutil
 
 from cluster.api.ids import Id
+from node_agent.network.plane import STATE_FILE, Plane
 from node_agent.parts import NodeParts
 from worker.plan import CLUSTER_LABEL
 from worker.ports import Engine
@@ -13,10 +14,14 @@ log = logging.getLogger(__name__)
 
 
 async def clear(parts: NodeParts, cluster_id: Id) -> None:
-    """After leaving: secrets, the worker's journal, containers that nobody ended. Raises EngineError."""
+    """Secrets, the worker's journal, containers that nobody ended, the data plane. Raises EngineError, OSError."""
     drop_tmpfs(parts.runtime / "secrets")
     shutil.rmtree(parts.state.root / "worker", ignore_errors=True)
     await remove_containers(parts.engine, cluster_id)
+    network = parts.runtime / "network"
+    if (network / STATE_FILE).exists():  # a plane that ran to the end has taken it away
+        async with Plane(node_id="", runtime=network, engine=parts.networks, clock=parts.clock) as plane:
+            await plane.clear()
 
 
 async def remove_containers(engine: Engine, cluster_id: Id) -> None:

@@ -37,6 +37,7 @@ from worker.ports import ContainerState, EngineError, EngineNetwork, SandboxErro
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+STATE_FILE = "network.state"
 ORPHAN_SECONDS = 60.0
 """A bridge without a known user is left alone this long after a start: its tasks may not have been re-adopted yet."""
 
@@ -197,7 +198,7 @@ class Plane:
 
     @property
     def _state(self) -> Path:
-        return self._runtime / "network.state"
+        return self._runtime / STATE_FILE
 
     # -- endpoints ---------------------------------------------------------------------------------------------------------------------
     async def update(self, update: EndpointUpdate, *, more: bool = False) -> int:
