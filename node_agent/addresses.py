@@ -48,7 +48,7 @@ def split_port(address: str, default: int = DEFAULT_PORT) -> tuple[str, int]:
     host, separator, port = address.rpartition(":")
     if not separator or (address.count(":") > 1 and not address.startswith("[")):
         return address.strip("[]"), default
-    if not port.isdigit() or not 0 < int(port) < 65536:
+    if not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
         raise InvalidArgument(f"invalid address {address!r}: the port must be a number from 1 to 65535")
     return host.strip("[]"), int(port)
 

@@ -104,6 +104,10 @@ def _serve(config: Config, reload: Callable[[], Config]) -> None:
         uvloop.run(run(config, reload))
     except ShoalError as wrong:
         fail(wrong)
+    except OSError as wrong:
+        if wrong.filename is None:
+            raise
+        fail(f"cannot use {wrong.filename}: {wrong.strerror}; see to it, or choose another --data-root, --exec-root or --pidfile")
     except ExceptionGroup as several:
         if any(not isinstance(one, ShoalError) for one in _leaves(several)):
             raise

@@ -12,6 +12,9 @@ from manager.controlapi.validate_tasks import check_template
 SPEC_BYTES = 500 * 1024
 """A spec is in the log with each update, and beside its predecessor in the store; no message is over 4 MiB."""
 
+MOST_TASKS = 100_000
+"""Of one service."""
+
 _PROTOCOLS = ("tcp", "udp", "sctp")
 _FAILURE_ACTIONS = ("", "pause", "continue", "rollback")
 _ORDERS = ("", "stop-first", "start-first")
@@ -66,13 +69,18 @@ def _check_mode(spec: ServiceSpec) -> None:
 
 
 def _check_numbers(mode: ServiceMode) -> None:
-    if mode.replicated is not None and (mode.replicated.replicas or 0) < 0:
-        raise InvalidArgument("Number of replicas must be non-negative")
+    if mode.replicated is not None:
+        _check_count("Number of replicas", mode.replicated.replicas)
     if mode.replicated_job is not None:
-        if (mode.replicated_job.max_concurrent or 0) < 0:
-            raise InvalidArgument("Maximum concurrent jobs must be non-negative")
-        if (mode.replicated_job.total_completions or 0) < 0:
-            raise InvalidArgument("Total completed jobs must be non-negative")
+        _check_count("Maximum concurrent jobs", mode.replicated_job.max_concurrent)
+        _check_count("Total completed jobs", mode.replicated_job.total_completions)
+
+
+def _check_count(what: str, count: int | None) -> None:
+    if (count or 0) < 0:
+        raise InvalidArgument(f"{what} must be non-negative")
+    if (count or 0) > MOST_TASKS:
+        raise InvalidArgument(f"{what} must be at most {MOST_TASKS}, not {count}: every manager keeps each task in memory")
 
 
 def _check_job(spec: ServiceSpec) -> None:

@@ -15,6 +15,9 @@ from node_agent.api.messages import MAX_BODY, ApiRequest
 
 T = TypeVar("T")
 
+_MOST = 1 << 63
+"""Numbers are kept in 64 bits with a sign, on the wire and in the log."""
+
 
 async def body_as(request: ApiRequest, into: type[T], *, at_most: int = MAX_BODY) -> T:
     """The JSON body as a value; members that are null count as absent, unknown ones are ignored, as Go's decoder does."""
@@ -26,6 +29,8 @@ def as_value(raw: object, into: type[T]) -> T:
         return msgspec.convert(spelled(without_nulls(raw), into), type=into)
     except msgspec.ValidationError as wrong:
         raise InvalidArgument(f"invalid JSON: {wrong}") from wrong
+    except RecursionError as deep:
+        raise InvalidArgument("invalid JSON: it is nested too deeply") from deep
 
 
 def without_nulls(raw: object) -> object:
@@ -33,6 +38,8 @@ def without_nulls(raw: object) -> object:
         return {name: without_nulls(value) for name, value in raw.items() if value is not None}
     if isinstance(raw, list):
         return [without_nulls(value) for value in raw if value is not None]
+    if isinstance(raw, int) and not -_MOST <= raw < _MOST:
+        raise InvalidArgument(f"invalid JSON: the number {raw} does not fit into 64 bits")
     return raw
 
 
@@ -109,7 +116,7 @@ def _only(found: list[Any], kind: Kind, reference: str) -> Any:
 def version_of(request: ApiRequest, what: str) -> int:
     """`?version=`: what an update was decided on."""
     text = request.query.get("version")
-    if not text.isdigit():
+    if not (text.isascii() and text.isdigit()):
         raise InvalidArgument(f"invalid {what} version '{text}': strconv.ParseUint: parsing \"{text}\": invalid syntax")
     return int(text)
 

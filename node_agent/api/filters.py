@@ -28,6 +28,8 @@ class Filters:
             read: Any = msgspec.json.decode(text.encode())
         except msgspec.DecodeError as error:
             raise InvalidArgument(f"invalid filters: {error}") from error
+        except RecursionError as error:
+            raise InvalidArgument("invalid filters: they are nested too deeply") from error
         if not isinstance(read, dict) or not all(_is_set_of_text(of) for of in read.values()):
             raise InvalidArgument('invalid filters: expected an object of objects such as {"label":{"key=value":true}}')
         filters = cls(read)
@@ -82,7 +84,7 @@ class Filters:
             return True
         if asked <= _FALSE:
             return False
-        raise InvalidArgument(f"invalid filter '{name}={sorted(asked)}'")
+        raise InvalidArgument(f"invalid filter '{name}=[{' '.join(sorted(asked))}]': use true (or 1), or false (or 0)")
 
     def plus(self, name: str, *values: str) -> "Filters":
         """These filters and one more."""

@@ -114,6 +114,8 @@ class ApiRequest:
             return msgspec.json.decode(raw, type=into)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise InvalidArgument(f"invalid JSON: {error}") from error
+        except RecursionError as error:
+            raise InvalidArgument("invalid JSON: it is nested too deeply") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """`/services/{id}/logs` and `/tasks/{id}/logs`: lines of tasks wherever they run, in Docker's frames."""
 
+import re
 import struct
 from collections.abc import AsyncGenerator, Sequence
 
@@ -17,6 +18,7 @@ from node_agent.api.moments import moment
 from node_agent.api.routing import Route
 from node_agent.api.views import timestamp
 
+_TAIL = re.compile(r"-?[0-9]{1,9}")
 _RAW = "application/vnd.docker.raw-stream"
 _FRAMED = "application/vnd.docker.multiplexed-stream"
 
@@ -49,13 +51,13 @@ class Logs:
         if not (stdout or stderr):
             raise InvalidArgument("Bad parameters: you must choose at least one stream")
         tail = query.get("tail", "all") or "all"
-        if tail != "all" and not tail.lstrip("-").isdigit():
+        if tail != "all" and not _TAIL.fullmatch(tail):
             raise InvalidArgument(f'tail value must be a positive integer or "all", not {tail!r}')
         wall = self._clock.wall()
         return LogRequest(
             selection=selection,
             follow=query.flag("follow"),
-            tail=int(tail) if tail.isdigit() else -1,
+            tail=-1 if tail == "all" or tail.startswith("-") else int(tail),
             since=moment(query.get("since"), now=wall, name="since") if query.get("since") else 0,
             until=moment(query.get("until"), now=wall, name="until") if query.get("until") else 0,
             stdout=stdout,

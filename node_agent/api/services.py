@@ -22,6 +22,7 @@ from node_agent.api.routing import Route
 
 EXTENSIONS_HEADER = "x-shoal-extensions"
 _EXTENSION_LABEL = "io.shoal."
+_EXTENSION_LABELS = frozenset({"drain-timeout"})
 
 
 class Services:
@@ -123,6 +124,9 @@ def extensions_of(request: ApiRequest, spec: ServiceSpec) -> Extensions | None:
         except (ValueError, msgspec.MsgspecError) as wrong:
             raise InvalidArgument(f"the header X-Shoal-Extensions cannot be read: {wrong}") from wrong
     labels = {name.removeprefix(_EXTENSION_LABEL): value for name, value in spec.labels.items() if name.startswith(_EXTENSION_LABEL)}
+    if unknown := sorted(labels.keys() - _EXTENSION_LABELS):
+        known = ", ".join(_EXTENSION_LABEL + name for name in sorted(_EXTENSION_LABELS))
+        raise InvalidArgument(f"label {_EXTENSION_LABEL}{unknown[0]} means nothing to this version of Shoal; it knows {known}")
     if not labels:
         return None
     drain = labels.get("drain-timeout")

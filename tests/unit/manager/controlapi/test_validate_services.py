@@ -226,6 +226,7 @@ def test_a_rollback_cannot_roll_back() -> None:
     ("mode", "words"),
     [
         (ServiceMode(replicated=ReplicatedMode(replicas=-1)), "Number of replicas must be non-negative"),
+        (ServiceMode(replicated=ReplicatedMode(replicas=100_001)), "Number of replicas must be at most 100000"),
         (ServiceMode(replicated_job=ReplicatedJobMode(max_concurrent=-1)), "Maximum concurrent jobs must be non-negative"),
         (ServiceMode(replicated_job=ReplicatedJobMode(total_completions=-1)), "Total completed jobs must be non-negative"),
         (ServiceMode(replicated=ReplicatedMode(), global_=GlobalMode()), "must specify only one service mode"),
