@@ -76,7 +76,10 @@ def affected(now: Snapshot, before: Snapshot, changes: Changes | None) -> list[K
 def _concern(task: Task, present: bool, now: Snapshot, services: set[Id], found: set[Slot]) -> None:
     """A slot's own affairs are settled in the slot; what is counted over slots, in the service."""
     service = now.services.get(task.service_id)
-    counted = service is None or not present or updating(service) or mode_of(service.spec) in (Mode.REPLICATED_JOB, Mode.GLOBAL_JOB)
+    if service is None:  # each task of a gone service is ended by itself: looking at all of them for each would be quadratic
+        found.add(slot_of(task))
+        return
+    counted = not present or updating(service) or mode_of(service.spec) in (Mode.REPLICATED_JOB, Mode.GLOBAL_JOB)
     if counted:
         services.add(task.service_id)
     else:
