@@ -1,8 +1,9 @@
 """Keeps the node's certificate fresh: renewed at a random moment of its second half, or at once when the managers want another role."""
 
 import asyncio
+import datetime
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 
 from cluster.aio.backoff import Backoff
@@ -34,20 +35,23 @@ async def renewed(remotes: Remotes, managers: Sequence[ManagerAddr]) -> Identity
     return Identity(key=key, certificate=issued.certificate, roots=issued.roots)
 
 
+def expired(certificate: str, *, now: int) -> str:
+    """What to do about a certificate that is past its end, with which no manager talks to us any more; empty for a good one."""
+    end = facts(certificate).not_after
+    if now / SECOND < end:
+        return ""
+    moment = datetime.datetime.fromtimestamp(end, datetime.UTC).isoformat(timespec="seconds")
+    return f"the certificate of this node ended at {moment} and cannot be renewed any more: leave the swarm (by force) and join it again"
+
+
 class Renewal:
+    """`renew` asks the managers for a new certificate; raises ShoalError."""
+
     def __init__(
-        self,
-        *,
-        identity: Latest[Identity],
-        remotes: Remotes,
-        managers: Callable[[], Sequence[ManagerAddr]],
-        clock: Clock,
-        rng: Random,
-        state: StateFolder,
+        self, *, identity: Latest[Identity], renew: Callable[[], Awaitable[Identity]], clock: Clock, rng: Random, state: StateFolder
     ) -> None:
         self._identity = identity
-        self._remotes = remotes
-        self._managers = managers
+        self._ask = renew
         self._clock = clock
         self._rng = rng
         self._state = state
@@ -64,7 +68,7 @@ class Renewal:
             self._hurry.clear()
             try:
                 await self._renew()
-            except ShoalError as failed:
+            except (ShoalError, OSError) as failed:  # or the disk is full: the certificate that is there serves until it ends
                 log.warning("the node's certificate could not be renewed: %s", failed)
                 await self._clock.sleep(backoff.next())
                 self._hurry.set()
@@ -77,7 +81,7 @@ class Renewal:
             await self._clock.sleep(min(left, 3600))
 
     async def _renew(self) -> None:
-        fresh = await renewed(self._remotes, self._managers())
+        fresh = await self._ask()
         self._state.save_identity(fresh)
         self._identity.set(fresh)
         log.info("certificate renewed as %s", facts(fresh.certificate).role)

@@ -24,7 +24,7 @@ from manager.manager import Manager
 from node_agent.leaving import remove_containers
 from node_agent.manager_side import managing
 from node_agent.parts import NodeParts
-from node_agent.renewal import Renewal, renewed
+from node_agent.renewal import Renewal, expired, renewed
 from node_agent.state import NodeFacts
 from node_agent.worker_side import WorkerSide, working
 
@@ -70,7 +70,11 @@ class SwarmNode:
         """Where a manager is that says that the swarm went on without us."""
         self._remotes = Remotes(lambda: self._identity.value)
         self._renewal = Renewal(
-            identity=self._identity, remotes=self._remotes, managers=self.managers, clock=parts.clock, rng=parts.rng, state=parts.state
+            identity=self._identity,
+            renew=lambda: renewed(self._remotes, self.managers()),
+            clock=parts.clock,
+            rng=parts.rng,
+            state=parts.state,
         )
 
     @property
@@ -228,7 +232,7 @@ class SwarmNode:
 
     def session_failed(self, error: ShoalError) -> None:
         """No manager answers, none leads, or the leader will not have us any more."""
-        self.trouble = str(error)
+        self.trouble = expired(self.identity.certificate, now=self._parts.clock.wall()) or str(error)
         if isinstance(error, NodeRemoved):
             self._end(Ending.REMOVED)
         if isinstance(error, Fenced) and self.manager is not None and self.manager.raft_status().last_index:

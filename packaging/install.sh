@@ -17,7 +17,8 @@ for name in shoal shoald; do
     ln -sf "$prefix/bin/$name" "/usr/local/bin/$name"
 done
 if [ -d /etc/systemd/system ]; then
-    cp packaging/shoald.service /etc/systemd/system/shoald.service
+    getent group docker >/dev/null || groupadd --system docker  # who may use the socket; the engine's package makes it too
+    cp packaging/shoald.service packaging/shoald.socket /etc/systemd/system/
     if command -v systemctl >/dev/null && [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
 fi
 echo "Installed. Start the daemon with: systemctl enable --now shoald   (or, without systemd: shoald &)"

@@ -11,7 +11,7 @@ if [ "${1:-}" != "--yes" ]; then
     [ "$answer" = y ] || exit 1
 fi
 shoal swarm leave --force 2>/dev/null || true
-if [ -d /run/systemd/system ]; then systemctl disable --now shoald 2>/dev/null || true; fi
+if [ -d /run/systemd/system ]; then systemctl disable --now shoald.socket shoald 2>/dev/null || true; fi
 for file in "$runtime/shoald.pid" "$runtime/engine/dockerd.pid"; do
     if [ -f "$file" ]; then kill "$(cat "$file")" 2>/dev/null || true; fi
 done
@@ -19,5 +19,5 @@ sleep 2
 awk -v a="$data/" -v b="$runtime/" 'index($2, a) == 1 || index($2, b) == 1 { print $2 }' /proc/mounts | sort -r | while read -r mount; do
     umount -l "$mount" || true
 done
-rm -rf "$data" "$runtime" "$prefix" /etc/systemd/system/shoald.service /usr/local/bin/shoal /usr/local/bin/shoald
+rm -rf "$data" "$runtime" "$prefix" /etc/systemd/system/shoald.service /etc/systemd/system/shoald.socket /usr/local/bin/shoal /usr/local/bin/shoald
 echo "Shoal is gone from this host."
