@@ -32,7 +32,9 @@ from cluster.rpc.pool import Remotes
 from cluster.rpc.server import RpcServer
 from manager.allocator.leaving import LeavingNetworks
 from manager.allocator.loop import Allocator
+from manager.ca.rotation_loop import RotationKeeper
 from manager.ca.service import CertificateService
+from manager.ca.trust import trusted
 from manager.controlapi.control import Control
 from manager.dispatcher.dispatcher import Dispatcher as LeaderDispatcher
 from manager.gateway import Gateway
@@ -239,7 +241,12 @@ class Manager:
     def _build(self) -> Leading:
         parts = self._parts
         dispatcher = LeaderDispatcher(
-            store=self._store, proposer=self._proposer, clock=parts.clock, managers=self.manager_addrs, draw_id=parts.draw_id
+            store=self._store,
+            proposer=self._proposer,
+            clock=parts.clock,
+            managers=self.manager_addrs,
+            roots=self._roots,
+            draw_id=parts.draw_id,
         )
         membership = MembershipKeeper(me=parts.node_id, raft=self._raft, store=self._store, proposer=self._proposer, clock=parts.clock)
         return Leading(
@@ -252,12 +259,17 @@ class Manager:
             loops=(
                 dispatcher.run,
                 membership.run,
+                RotationKeeper(self._store, self._proposer, parts.clock).run,
                 Allocator(self._store, self._proposer, parts.clock).run,
                 LeavingNetworks(self._store, self._proposer, parts.clock).run,
                 Scheduler(self._store, self._proposer, parts.clock).run,
                 Orchestrator(self._store, self._proposer, parts.clock, parts.draw_id).run,
             ),
         )
+
+    def _roots(self) -> str:
+        cluster = self._store.snapshot.cluster
+        return trusted(cluster) if cluster is not None else ""
 
     async def _wait_applied(self, version: int) -> None:
         async for now in self._store.snapshots():

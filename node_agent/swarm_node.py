@@ -18,7 +18,7 @@ from cluster.aio.supervise import background, first_of
 from cluster.api.assignment import Endpoints, LogOrder, ManagerAddr, ManagersChanged, Welcome
 from cluster.api.errors import Fenced, NodeRemoved, ShoalError
 from cluster.api.states import Role
-from cluster.rpc.identity import Identity, facts
+from cluster.rpc.identity import Identity, facts, issuer_facts, issuer_of
 from cluster.rpc.pool import Remotes
 from manager.manager import Manager
 from node_agent.leaving import remove_containers
@@ -128,7 +128,9 @@ class SwarmNode:
     @asynccontextmanager
     async def _working(self) -> AsyncIterator[None]:
         node = replace(self._node, managers=self.managers())
-        async with working(self._parts, node, listener=self, remotes=self._remotes, availability=self._availability) as self.worker_side:
+        async with working(
+            self._parts, node, identity=self._identity, listener=self, remotes=self._remotes, availability=self._availability
+        ) as self.worker_side:
             yield
         self.worker_side = None
 
@@ -217,10 +219,12 @@ class SwarmNode:
         self.active.set(True)
         self.trouble = ""
         self._remember(message.managers)
+        self._mind_roots(message.roots)
         self._mind_role(message.role)
 
     def managers_changed(self, message: ManagersChanged) -> None:
         self._remember(message.managers)
+        self._mind_roots(message.roots)
         self._mind_role(message.role)
 
     def endpoints_came(self, message: Endpoints) -> None:
@@ -245,6 +249,19 @@ class SwarmNode:
                 self._parts.state.save(self._node)
             except OSError as full:
                 log.error("the managers' addresses cannot be kept for the next start: %s", full)
+
+    def _mind_roots(self, roots: str) -> None:
+        """Trust what the swarm trusts, at once; have a certificate of its present CA, as soon as may be."""
+        identity = self._identity.value
+        if roots and roots != identity.roots:
+            identity = replace(identity, roots=roots)
+            try:
+                self._parts.state.save_identity(identity)
+            except OSError as full:
+                log.error("the swarm's CAs cannot be kept for the next start: %s", full)
+            self._identity.set(identity)
+        if roots and issuer_of(identity) != issuer_facts(roots):
+            self._renewal.hurry()
 
     def _mind_role(self, role: Role) -> None:
         if role is not self.role:

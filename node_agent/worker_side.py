@@ -6,9 +6,12 @@ from contextlib import asynccontextmanager
 
 from msgspec import Struct
 
+from cluster.aio.latest import Latest
 from cluster.aio.supervise import background
+from cluster.rpc.identity import Identity
 from cluster.rpc.pool import Remotes
 from node_agent.addresses import split_port
+from node_agent.described import Described
 from node_agent.manager_link import SessionDialer, log_line
 from node_agent.network.plane import Plane
 from node_agent.parts import NodeParts
@@ -32,10 +35,11 @@ class WorkerSide(Struct, frozen=True, kw_only=True):
 
 @asynccontextmanager
 async def working(
-    parts: NodeParts, node: NodeFacts, *, listener: Listener, remotes: Remotes, availability: str
+    parts: NodeParts, node: NodeFacts, *, identity: Latest[Identity], listener: Listener, remotes: Remotes, availability: str
 ) -> AsyncIterator[WorkerSide]:
     """A running worker with its session and data plane, for as long as the block runs; containers outlive it."""
-    description = parts.inventory.description
+    described = Described(parts.inventory.description, identity)
+    description = described.value
     host = HostFacts(
         node_id=node.node_id,
         cluster_id=node.cluster_id,
@@ -77,7 +81,7 @@ async def working(
             logs = LogReader(
                 parts.engine, container_of=worker.container_of, ended=worker.ended, publish=log_line(remotes), clock=parts.clock
             )
-            async with background(plane.run, worker.run, logs.run, session.run):
+            async with background(described.run, plane.run, worker.run, logs.run, session.run):
                 yield WorkerSide(worker=worker, session=session, plane=plane, logs=logs)
     finally:
         journal.close()

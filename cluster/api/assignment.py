@@ -80,6 +80,8 @@ class Welcome(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, t
     """The role that the node should have a certificate for: another than it has means renew."""
     cluster_id: Id = ""
     hostname: str = ""
+    roots: str = ""
+    """The CAs to trust, PEM; a certificate of another than the first is to be renewed."""
 
 
 class Assignments(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag=2, tag_field="t"):
@@ -118,6 +120,7 @@ class StatusesTaken(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=T
 class ManagersChanged(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag=5, tag_field="t"):
     managers: tuple[ManagerAddr, ...]
     role: Role
+    roots: str = ""
 
 
 class EndpointsSettled(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag=6, tag_field="t"):

@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from cluster.api.ids import Id
+from cluster.api.objects import RootRotation
 from cluster.api.specs import ClusterSpec, ConfigSpec, Extensions, NetworkSpec, NodeSpec, SecretSpec, ServiceSpec
 
 
@@ -94,6 +95,10 @@ class UpdateCluster(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=T
     rotate_unlock_key: bool = False
     unlock_key: str = ""
     """Drawn at the edge; used if autolock begins with this update, or `rotate_unlock_key` asks for another one."""
+    rotation: RootRotation | None = None
+    """What the settings ask for, drawn at the edge; none if they ask for no other root."""
+    rotation_base: int = 0
+    """The version of the cluster object that the rotation was drawn for."""
 
 
 Command = (

@@ -17,7 +17,7 @@ from cluster.aio.clock import Clock
 from cluster.api.contracts import AdmissionRequest, Admitted
 from cluster.api.errors import Forbidden, InvalidArgument, ShoalError, Unavailable, code_of, from_code
 from cluster.rpc.identity import MANAGER_NAME, Identity
-from cluster.rpc.tokens import JoinToken, ca_digest
+from cluster.rpc.tokens import JoinToken, root_of
 
 PORT_OFFSET = 5569
 MAX_BODY = 64 * 1024
@@ -118,22 +118,21 @@ def _refused(error: ShoalError) -> web.Response:
 
 
 async def fetch_roots(address: str, token: JoinToken, *, timeout: float) -> str:
-    """The cluster's root (PEM) from the manager at `address`. Raises Forbidden if it is not the one that the token names."""
+    """The root (PEM) that the token names, from the manager at `address`; of several that it trusts only this one is proven to us.
+
+    Raises Forbidden if it is not among them.
+    """
     unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     unverified.check_hostname = False
     unverified.verify_mode = ssl.CERT_NONE
     status, body = await _call(address, "GET /ca", unverified, body=None, timeout=timeout)
-    roots = body.decode(errors="replace")
-    try:
-        digest = ca_digest(roots)
-    except ValueError:
-        digest = ""
-    if status != 200 or digest != token.digest:
+    root = root_of(token, body.decode(errors="replace")) if status == 200 else None
+    if root is None:
         raise Forbidden(
             f"remote CA does not match fingerprint: {address} belongs to another cluster than the join token. "
             "Print the token again on a manager of the cluster you mean: shoal swarm join-token worker"
         )
-    return roots
+    return root
 
 
 async def ask_to_join(address: str, roots: str, request: AdmissionRequest, *, timeout: float) -> Admitted:

@@ -7,6 +7,7 @@ the OU, so a client can demand "a manager" or "this very node" of whom it dials,
 import datetime
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
@@ -74,6 +75,32 @@ def new_csr(key_pem: str) -> str:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "node")])
     csr = x509.CertificateSigningRequestBuilder().subject_name(name).sign(load_key(key_pem), hashes.SHA256())
     return csr.public_bytes(serialization.Encoding.PEM).decode()
+
+
+class Issuer(Struct, frozen=True, kw_only=True):
+    """Whose certificate it is: both DER."""
+
+    subject: bytes
+    public_key: bytes
+
+
+def issuer_of(identity: Identity) -> Issuer | None:
+    """The CA that issued our certificate, of those in its chain and those we trust; None if it is none of them."""
+    certificate = x509.load_pem_x509_certificate(identity.certificate.encode())
+    for candidate in x509.load_pem_x509_certificates((identity.certificate + identity.roots).encode()):
+        try:
+            certificate.verify_directly_issued_by(candidate)
+        except (ValueError, TypeError, InvalidSignature):
+            continue
+        return issuer_facts(candidate)
+    return None
+
+
+def issuer_facts(root: str | x509.Certificate) -> Issuer:
+    """A CA as an issuer (PEM: of a bundle, the first)."""
+    certificate = x509.load_pem_x509_certificate(root.encode()) if isinstance(root, str) else root
+    key = certificate.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return Issuer(subject=certificate.subject.public_bytes(), public_key=key)
 
 
 def facts(certificate_pem: str | bytes) -> CertificateFacts:

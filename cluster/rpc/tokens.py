@@ -40,6 +40,18 @@ def ca_digest(root_pem: str) -> str:
     return base36(int.from_bytes(hashlib.sha256(der).digest(), "big"), _DIGEST_LENGTH)
 
 
+def root_of(token: JoinToken, bundle_pem: str) -> str | None:
+    """The one root of the bundle (PEM) that the token names."""
+    end = "-----END CERTIFICATE-----\n"
+    for part in bundle_pem.split(end)[:-1]:
+        try:
+            if ca_digest(part + end) == token.digest:
+                return part + end
+        except ValueError:
+            continue
+    return None
+
+
 def secret_from(random: bytes) -> str:
     """The secret part from 16 random bytes."""
     return base36(int.from_bytes(random[:16], "big"), _SECRET_LENGTH)

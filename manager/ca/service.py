@@ -9,7 +9,8 @@ from cluster.api.ids import Id
 from cluster.api.specs import SECOND
 from cluster.api.states import Role
 from manager.ca.admission import Decision, admit, cluster_of, renew
-from manager.ca.authority import Root, issue
+from manager.ca.authority import issue
+from manager.ca.trust import chain_of, issuer_of, trusted
 from manager.store.proposer import Proposer
 from manager.store.snapshot import Snapshot
 
@@ -53,7 +54,7 @@ class CertificateService:
     def _issue(self, csr: str, node_id: Id, role: Role) -> tuple[str, str]:
         cluster = cluster_of(self._snapshot())
         certificate = issue(
-            Root(certificate=cluster.root_ca.cert, key=cluster.root_ca.key.decode()),
+            issuer_of(cluster),
             csr,
             node_id=node_id,
             role=role,
@@ -62,4 +63,4 @@ class CertificateService:
             lifetime=cluster.spec.ca_config.node_cert_expiry / SECOND,
             serial=self._serial(),
         )
-        return certificate, cluster.root_ca.cert
+        return certificate + chain_of(cluster), trusted(cluster)

@@ -5,8 +5,9 @@ from msgspec.structs import replace
 from cluster.api.changes import Put, Remember
 from cluster.api.commands import UpdateCluster
 from cluster.api.errors import InvalidArgument, NotFound, NotSupported, OutOfSequence
-from cluster.api.objects import Cluster, JoinTokens
+from cluster.api.objects import Cluster, JoinTokens, RootRotation
 from cluster.api.specs import ClusterSpec
+from cluster.rpc.tokens import JoinToken, ca_digest
 from manager.controlapi.admission import Admission
 from manager.controlapi.validate_names import check_labels
 from manager.store.snapshot import Snapshot
@@ -21,7 +22,11 @@ def update(now: Snapshot, command: UpdateCluster) -> Admission:
     if command.version < present.spec_version:
         raise OutOfSequence("swarm")
     _check_spec(present.spec, command.spec)
-    put = replace(present, spec=command.spec, join_tokens=_tokens(present, command), unlock_key=_unlock_key(present, command))
+    put = replace(present, spec=_kept(command.spec), join_tokens=_tokens(present, command), unlock_key=_unlock_key(present, command))
+    if command.rotation is not None:
+        if command.rotation_base != present.version:
+            raise OutOfSequence("swarm")
+        put = _rotating(put, command.rotation)
     return Admission(id=put.id, changes=(Put(object=put, base=present.version), Remember(request_id=command.request_id, object_id=put.id)))
 
 
@@ -30,6 +35,27 @@ def _tokens(present: Cluster, command: UpdateCluster) -> JoinTokens:
     return JoinTokens(
         worker=_rotated(tokens.worker, command.rotate_worker_token), manager=_rotated(tokens.manager, command.rotate_manager_token)
     )
+
+
+def _kept(spec: ClusterSpec) -> ClusterSpec:
+    """A root that was given is in the rotation; a key is not to lie in a spec that is shown."""
+    return replace(spec, ca_config=replace(spec.ca_config, signing_ca_cert="", signing_ca_key=""))
+
+
+def _rotating(put: Cluster, rotation: RootRotation) -> Cluster:
+    """From now on newcomers hold the new root against their token; the old tokens work for as long as the old root is trusted."""
+    digest, tokens = ca_digest(rotation.cert), put.join_tokens
+    return replace(
+        put,
+        root_rotation=rotation,
+        root_rotation_in_progress=True,
+        last_forced_rotation=put.spec.ca_config.force_rotate,
+        join_tokens=JoinTokens(worker=_of_root(tokens.worker, digest), manager=_of_root(tokens.manager, digest)),
+    )
+
+
+def _of_root(token: str, digest: str) -> str:
+    return str(JoinToken(digest, token.rpartition("-")[2]))
 
 
 def _unlock_key(present: Cluster, command: UpdateCluster) -> str:

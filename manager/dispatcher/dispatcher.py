@@ -62,6 +62,7 @@ class Dispatcher:
         proposer: Proposer,
         clock: Clock,
         managers: Callable[[], tuple[ManagerAddr, ...]],
+        roots: Callable[[], str] = lambda: "",
         draw_id: DrawId,
         orphaned_after: float = ORPHANED_AFTER,
     ) -> None:
@@ -69,10 +70,11 @@ class Dispatcher:
         self._proposer = proposer
         self._clock = clock
         self._managers = managers
+        self._roots = roots
         self._draw_id = draw_id
         self._orphaned_after = orphaned_after
         self._sessions: dict[Id, NodeSession] = {}
-        self._around = Surroundings(views=Views(store.snapshot), managers=managers(), settled=0)
+        self._around = Surroundings(views=Views(store.snapshot), managers=managers(), roots=roots(), settled=0)
         self._liveness = Liveness(window=MISSED_BEATS * self._period)
         self._reports = Reports()
         self._unconfirmed: list[tuple[NodeSession, int]] = []
@@ -143,7 +145,7 @@ class Dispatcher:
 
     def _welcome(self, session: NodeSession, node: Node) -> Welcome:
         now = self._store.snapshot
-        session.greeted(self._around.managers, role_of(node))
+        session.greeted(self._around, role_of(node))
         return Welcome(
             session=session.id,
             heartbeat_ms=round(self._period * 1000),
@@ -151,6 +153,7 @@ class Dispatcher:
             role=role_of(node),
             cluster_id="" if now.cluster is None else now.cluster.id,
             hostname=session.hello.description.hostname,
+            roots=self._around.roots,
         )
 
     def _open(self, session: NodeSession) -> None:
@@ -305,8 +308,8 @@ class Dispatcher:
         before, now = self._around.views, self._store.snapshot
         views = before if now is before.now else self._tell(before, now)
         settled = max(self._around.settled, self._settled(views))
-        around = Surroundings(views=views, managers=self._managers(), settled=settled)
-        is_news = (settled, around.managers) != (self._around.settled, self._around.managers)
+        around = Surroundings(views=views, managers=self._managers(), roots=self._roots(), settled=settled)
+        is_news = (settled, around.managers, around.roots) != (self._around.settled, self._around.managers, self._around.roots)
         self._around = around
         if is_news:
             for session in self._sessions.values():

@@ -40,6 +40,8 @@ class Surroundings(Struct, frozen=True, kw_only=True, gc=False):
 
     views: Views
     managers: tuple[ManagerAddr, ...]
+    roots: str
+    """The CAs to trust, PEM."""
     settled: int
     """The endpoint version that every ready node has."""
 
@@ -66,8 +68,7 @@ class NodeSession:
         self._stops: set[int] = set()
         """Endpoint versions that tasks here wait for before they stop."""
         self._orders: deque[LogOrder] = deque()
-        self._managers: tuple[ManagerAddr, ...] = ()
-        self._role: Role | None = None
+        self._greeting: tuple[tuple[ManagerAddr, ...], str, Role] | None = None
 
     # -- what happened -----------------------------------------------------------------------------------------------------------------
     def stir(self) -> None:
@@ -83,9 +84,9 @@ class NodeSession:
         self.is_over = True
         self.stir()
 
-    def greeted(self, managers: tuple[ManagerAddr, ...], role: Role) -> None:
+    def greeted(self, around: Surroundings, role: Role) -> None:
         """The Welcome said so."""
-        self._managers, self._role = managers, role
+        self._greeting = around.managers, around.roots, role
 
     def described(self, message: Described) -> None:
         self.hello = replace(self.hello, description=message.description)
@@ -148,9 +149,9 @@ class NodeSession:
         if self._stops and min(self._stops) <= around.settled:
             self._stops = {version for version in self._stops if version > around.settled}
             messages.append(EndpointsSettled(version=around.settled))
-        if (around.managers, role) != (self._managers, self._role):
-            self._managers, self._role = around.managers, role
-            messages.append(ManagersChanged(managers=around.managers, role=role))
+        if (around.managers, around.roots, role) != self._greeting:
+            self._greeting = around.managers, around.roots, role
+            messages.append(ManagersChanged(managers=around.managers, role=role, roots=around.roots))
         messages += self._orders
         self._orders.clear()
         return messages

@@ -1,12 +1,11 @@
 """`/swarm`: founding one, joining one, leaving it, its settings and tokens."""
 
 import base64
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from msgspec import Struct
 
 from cluster.api.commands import UpdateCluster
@@ -14,6 +13,10 @@ from cluster.api.errors import InvalidArgument, Unavailable
 from cluster.api.objects import Cluster
 from cluster.api.specs import ClusterSpec
 from cluster.api.values import wire_name
+from cluster.rpc.identity import issuer_facts
+from manager.ca.rotation import asked_for
+from manager.ca.trust import issuer_of
+from node_agent import machine
 from node_agent.api import views
 from node_agent.api.backend import InitRequest, JoinRequest, Swarm
 from node_agent.api.edge import as_value, version_of
@@ -109,6 +112,7 @@ class SwarmNoun:
         row = await self._cluster()
         spec = spec_from(await request.json(dict[str, Any]), row.spec)
         secret = self._swarm.draw_secret
+        rotation = asked_for(row, spec.ca_config, now=time.time(), serial=machine.draw_serial)
         await self._swarm.execute(
             UpdateCluster(
                 request_id=self._swarm.draw_id(),
@@ -118,6 +122,8 @@ class SwarmNoun:
                 rotate_manager_token=secret() if _rotates(request, "rotateManagerToken") else "",
                 rotate_unlock_key=_rotates(request, "rotateManagerUnlockKey"),
                 unlock_key=self._swarm.draw_unlock_key(),
+                rotation=rotation,
+                rotation_base=row.version if rotation is not None else 0,
             )
         )
         return ApiResponse(status=200)
@@ -173,9 +179,9 @@ def _overlay(base: dict[str, Any], raw: dict[str, Any]) -> dict[str, Any]:
 
 def tls_info(row: Cluster) -> dict[str, Any]:
     """What clients can hold a node's certificate against."""
-    root = x509.load_pem_x509_certificate(row.root_ca.cert.encode())
+    issuer = issuer_facts(issuer_of(row).certificate)
     return {
         "TrustRoot": row.root_ca.cert,
-        "CertIssuerSubject": base64.b64encode(root.subject.public_bytes()).decode(),
-        "CertIssuerPublicKey": base64.b64encode(root.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode(),
+        "CertIssuerSubject": base64.b64encode(issuer.subject).decode(),
+        "CertIssuerPublicKey": base64.b64encode(issuer.public_key).decode(),
     }
