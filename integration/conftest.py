@@ -1,6 +1,8 @@
 """One real cluster for the tests that only look at it or add to it; tests that break nodes bring up their own."""
 
+import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,14 @@ from integration.cluster_rig import Cluster, Daemon, busybox_archive
 from integration.netlab import why_no_engine
 
 IMAGE = "shoal-lab"
+
+
+def tag() -> str:
+    """A name that several runs on one machine don't share; what runs that are no more left behind goes."""
+    for left in Path("/run/netns").glob("shoal-tests[0-9]*-*"):
+        if not Path(f"/proc/{left.name.split('-')[1].removeprefix('tests')}").exists():
+            subprocess.run(("ip", "netns", "del", left.name), check=False, capture_output=True)
+    return f"tests{os.getpid()}"
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +37,7 @@ def cluster(archive: Path) -> Iterator[Cluster]:
     if reason := why_no_engine():
         pytest.skip(reason)
     folder = Path(tempfile.mkdtemp(prefix="shoal-cluster-"))
-    with Cluster("tests", folder, network="10.98.0") as running:
+    with Cluster(tag(), folder, network="10.98.0") as running:
         running.bring_up(managers=3, workers=2, archive=archive, image=IMAGE)
         yield running
     shutil.rmtree(folder, ignore_errors=True)
@@ -36,3 +46,13 @@ def cluster(archive: Path) -> Iterator[Cluster]:
 @pytest.fixture
 def manager(cluster: Cluster) -> Daemon:
     return cluster.daemons["m1"]
+
+
+@pytest.fixture(scope="session")
+def outsider(cluster: Cluster) -> Iterator[Daemon]:
+    """A daemon on the cluster's switch that is in no swarm; tests leave it so."""
+    daemon = Daemon(cluster.lab.host("out", "10.98.0.60/24"), "out", cluster.folder / "out")
+    try:
+        yield daemon.start()
+    finally:
+        daemon.destroy()

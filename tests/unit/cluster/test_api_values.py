@@ -120,7 +120,14 @@ def test_an_error_crosses_a_wire_as_its_class(code: str) -> None:
 
 def test_a_more_special_error_travels_as_its_nearest_named_class() -> None:
     assert errors.code_of(errors.NoLeader()) == "unavailable"
-    assert errors.code_of(errors.OutOfSequence("service x")) == "conflict"
+    assert errors.code_of(errors.StaleSnapshot("x")) == "internal"
+
+
+def test_a_stale_update_is_one_on_every_manager_in_the_same_words() -> None:
+    stale = errors.OutOfSequence("service x")
+    passed_on = errors.from_code(errors.code_of(stale), str(stale))
+    assert isinstance(passed_on, errors.OutOfSequence)
+    assert str(passed_on) == str(stale)
 
 
 def test_every_rpc_says_who_may_call_it() -> None:
