@@ -26,6 +26,8 @@ def main() -> int:
         writes += len(world.checks.acknowledged)
         reads += world.checks.reads
         terms += len(world.checks.leaders)
+        if (seed + 1) % 100 == 0:
+            sys.stderr.write(f"seeds up to {seed}: all kept, {time.monotonic() - began:.0f} s\n")
     took = time.monotonic() - began
     sys.stdout.write(f"{asked.seeds} seeds, {steps} events, {terms} leaders, {writes} writes and {reads} reads: all kept, {took:.1f} s\n")
     return 0
