@@ -11,6 +11,7 @@ from cluster.api.objects import Attachment, InvalidTransition, Node, Service, Ta
 from cluster.api.specs import ContainerSpec, GlobalMode, Mode, PortConfig, ServiceMode, ServiceSpec, TaskSpec, mode_of, replicas_of
 from cluster.api.states import Kind, Role, TaskState
 from cluster.api.values import wire_name
+from cluster.rpc import server
 from cluster.rpc.methods import all_methods, methods_of
 
 
@@ -121,6 +122,10 @@ def test_an_error_crosses_a_wire_as_its_class(code: str) -> None:
 def test_a_more_special_error_travels_as_its_nearest_named_class() -> None:
     assert errors.code_of(errors.NoLeader()) == "unavailable"
     assert errors.code_of(errors.StaleSnapshot("x")) == "internal"
+
+
+def test_every_code_has_a_status_of_its_transport() -> None:
+    assert server._STATUS.keys() == errors.CODES.keys()
 
 
 def test_a_stale_update_is_one_on_every_manager_in_the_same_words() -> None:
