@@ -32,6 +32,7 @@ from cluster.rpc.pool import Remotes
 from cluster.rpc.server import RpcServer
 from manager.allocator.leaving import LeavingNetworks
 from manager.allocator.loop import Allocator
+from manager.ca.external import Signer
 from manager.ca.rotation_loop import RotationKeeper
 from manager.ca.service import CertificateService
 from manager.ca.trust import trusted
@@ -79,6 +80,8 @@ class ManagerParts(Struct, frozen=True, kw_only=True):
     rng: Random
     draw_id: DrawId
     serial: Callable[[], int]
+    signer: Signer | None = None
+    """For clusters with external CAs."""
 
 
 class Manager:
@@ -252,7 +255,11 @@ class Manager:
         return Leading(
             control=Control(store=self._store, proposer=self._proposer),
             certificates=CertificateService(
-                snapshot=lambda: self._store.snapshot, proposer=self._proposer, clock=parts.clock, serial=parts.serial
+                snapshot=lambda: self._store.snapshot,
+                proposer=self._proposer,
+                clock=parts.clock,
+                serial=parts.serial,
+                signer=parts.signer,
             ),
             dispatcher=dispatcher,
             membership=membership,

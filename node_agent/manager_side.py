@@ -14,6 +14,7 @@ from cluster.rpc.bootstrap import BootstrapServer, bootstrap_address
 from cluster.rpc.identity import Identity
 from cluster.rpc.pool import Remotes
 from cluster.rpc.server import RpcServer
+from manager.ca.external import CfsslSigner
 from manager.manager import Manager, ManagerParts
 from manager.raft.core.membership import MemberId
 from manager.raft.driver import Raft
@@ -64,6 +65,7 @@ async def managing(
             rng=parts.rng,
             draw_id=machine.draw_id,
             serial=machine.draw_serial,
+            signer=CfsslSigner(lambda: identity.value),
         )
     )
     server = RpcServer(identity=lambda: identity.value, cluster_id=node.cluster_id, authorize=manager.authorize)

@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from cluster.api.changes import Put, Remember
 from cluster.api.commands import UpdateCluster
-from cluster.api.errors import InvalidArgument, NotFound, NotSupported, OutOfSequence
+from cluster.api.errors import InvalidArgument, NotFound, OutOfSequence
 from cluster.api.objects import Cluster, JoinTokens, RootRotation
 from cluster.api.specs import ClusterSpec
 from cluster.rpc.tokens import JoinToken, ca_digest
@@ -85,4 +85,7 @@ def _check_spec(present: ClusterSpec, wanted: ClusterSpec) -> None:
     if wanted.raft.heartbeat_tick <= 0 or wanted.raft.election_tick <= wanted.raft.heartbeat_tick:
         raise InvalidArgument("election tick must be greater than heartbeat tick, and both positive")
     for external in wanted.ca_config.external_cas:
-        raise NotSupported(f"external CAs are not supported: {external.url!r} cannot be used")
+        if external.protocol.lower() != "cfssl":
+            raise InvalidArgument(f"external CA {external.url!r}: the only protocol is cfssl, not {external.protocol!r}")
+        if not external.url.startswith("https://"):
+            raise InvalidArgument(f"external CA {external.url!r}: the URL must begin with https://")
