@@ -28,6 +28,7 @@ from node_agent.api.events import Events
 from node_agent.api.listeners import Listening, bind_tcp, bind_unix, inherited
 from node_agent.api.networks import Networks
 from node_agent.api.nodes import Nodes
+from node_agent.api.orchestration import Orchestration
 from node_agent.api.routing import Route
 from node_agent.api.secrets import Files
 from node_agent.api.server import ApiServer
@@ -157,6 +158,7 @@ def _answering(
         Services(swarm),
         Logs(swarm, clock),
         Tasks(swarm),
+        Orchestration(swarm),
         Nodes(swarm),
         Files(swarm, Kind.SECRET),
         Files(swarm, Kind.CONFIG),

@@ -5,7 +5,7 @@ from msgspec import Struct
 from cluster.api.endpoint import EndpointUpdate, OverlayNetwork
 from cluster.api.ids import Id
 from cluster.api.objects import NodeDescription, TaskStatus
-from cluster.api.specs import Labels, PortConfig, TaskSpec
+from cluster.api.specs import Device, DeviceRequest, Labels, NamedResource, PortConfig, Readiness, TaskSpec
 from cluster.api.states import Role, TaskState
 from cluster.api.values import Value
 
@@ -40,6 +40,12 @@ class AssignedTask(Value, frozen=True, kw_only=True):
     drain_timeout: int = 5_000_000_000
     endpoint_version: int = 0
     """For a task told to stop: the endpoint version without it. The stop waits until every ready node has that one."""
+    readiness: Readiness | None = None
+    devices: tuple[Device, ...] = ()
+    device_requests: tuple[DeviceRequest, ...] = ()
+    resources: tuple[NamedResource, ...] = ()
+    """The named generic resources that are this task's own."""
+    on_disconnect: str = ""
 
     @property
     def name(self) -> str:

@@ -9,7 +9,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from cluster.api.ids import Id
 from cluster.api.objects import Attachment, Object, TaskStatus
-from cluster.api.specs import PortConfig
+from cluster.api.specs import NamedResource, PortConfig
 from cluster.api.states import Kind, TaskState
 
 FORMAT = 1
@@ -41,6 +41,7 @@ class TaskChange(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True
     node_id: Id | UnsetType = UNSET
     status: TaskStatus | UnsetType = UNSET
     attachments: tuple[Attachment, ...] | UnsetType = UNSET
+    resources: tuple[NamedResource, ...] | UnsetType = UNSET
 
 
 class Remember(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag=4, tag_field="c"):

@@ -26,6 +26,8 @@ class UpdateService(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=T
     registry_auth: str = ""
     registry_auth_from: str = "spec"
     rollback: bool = False
+    rollback_to: int = 0
+    """With `rollback`: to the spec of this version in the service's history, not the previous one."""
 
 
 class RemoveService(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag=3, tag_field="k"):
@@ -101,6 +103,14 @@ class UpdateCluster(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=T
     """The version of the cluster object that the rotation was drawn for."""
 
 
+class RebalanceService(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag=15, tag_field="k"):
+    """Spread the service's tasks evenly over the nodes that suit them, so many at a time; none ends before its successor serves."""
+
+    request_id: Id
+    id: Id
+    at_once: int = 1
+
+
 Command = (
     CreateService
     | UpdateService
@@ -116,6 +126,7 @@ Command = (
     | UpdateConfigObject
     | RemoveConfig
     | UpdateCluster
+    | RebalanceService
 )
 
 

@@ -13,9 +13,12 @@ from cluster.api.ids import Id
 from cluster.api.specs import (
     ClusterSpec,
     ConfigSpec,
+    Device,
+    DeviceRequest,
     EndpointSpec,
     Extensions,
     Labels,
+    NamedResource,
     NetworkSpec,
     NodeSpec,
     Platform,
@@ -118,6 +121,26 @@ class JobStatus(Value, frozen=True, kw_only=True):
     last_execution: int = 0
 
 
+class PastSpec(Value, frozen=True, kw_only=True):
+    """What a service was before, to be looked at and to go back to."""
+
+    version: int
+    """The index that made it the service's spec: what `service rollback --to` names."""
+    at: int = 0
+    """When it was replaced."""
+    spec: ServiceSpec = ServiceSpec()
+    extensions: Extensions = Extensions()
+
+
+class Rebalance(Value, frozen=True, kw_only=True):
+    """A rebalancing under way."""
+
+    at_once: int = 1
+    """Tasks on the move at a time."""
+    left: int = 0
+    """Moves that it may still begin, so that it ends whatever nodes say."""
+
+
 class Service(Value, frozen=True, kw_only=True, tag="service", tag_field="t"):
     id: Id
     version: int = 0
@@ -137,6 +160,11 @@ class Service(Value, frozen=True, kw_only=True, tag="service", tag_field="t"):
     """X-Registry-Auth of the last create or update; goes to nodes that pull, never to clients."""
     pending_reason: str = ""
     """Why the allocator could not give the service what it asked for."""
+    previous_extensions: Extensions | None = None
+    """Those of `previous_spec`; None for the present ones."""
+    history: tuple[PastSpec, ...] = ()
+    """Newest first. Kept by apply alone: what a change says of it is not read, so that no change need carry it."""
+    rebalance: Rebalance | None = None
 
 
 class Template(Value, frozen=True, kw_only=True):
@@ -147,6 +175,8 @@ class Template(Value, frozen=True, kw_only=True):
     spec: TaskSpec = TaskSpec()
     host_ports: tuple[PortConfig, ...] = ()
     """The ports published with mode=host: they are the task's own."""
+    devices: tuple[Device, ...] = ()
+    device_requests: tuple[DeviceRequest, ...] = ()
 
 
 class ContainerStatus(Value, frozen=True, kw_only=True):
@@ -194,6 +224,12 @@ class Task(Value, frozen=True, kw_only=True, tag="task", tag_field="t"):
     """How many tasks of this slot failed in a row before this one."""
     start_after: int = 0
     """Ours: ns that must pass, on the leader's monotonic clock, between creation and desired RUNNING; 0 for at once."""
+    quick_failures: int = 0
+    """How many tasks of this slot in a row ended soon after their start, before this one: what back-off grows with."""
+    replaces: Id = ""
+    """The task of the same slot that goes once this one serves: it moves to another node, and nothing is down meanwhile."""
+    resources: tuple[NamedResource, ...] = ()
+    """The named generic resources that the scheduler gave it."""
 
     @property
     def state(self) -> TaskState:

@@ -317,11 +317,60 @@ class ServiceSpec(Value, frozen=True, kw_only=True):
     endpoint_spec: EndpointSpec | None = None
 
 
+class Readiness(Value, frozen=True, kw_only=True):
+    """Fit for traffic or not, asked again and again while a task runs; unlike a health check it never ends the task."""
+
+    test: tuple[str, ...] = ()
+    """As a health check has it: `CMD` and words, or `CMD-SHELL` and one line for the container's shell."""
+    interval: int = 0
+    timeout: int = 0
+    retries: int = 0
+    """Failures in a row that take a ready task out of traffic; one that passes brings it back."""
+
+
+class Dependency(Value, frozen=True, kw_only=True):
+    """What another service must have come to before a task of this one starts."""
+
+    service: str = ""
+    """Its name: it need not exist yet."""
+    condition: str = ""
+    """`service_started` (also when empty), `service_healthy` or `service_completed_successfully`."""
+
+
+class Device(Value, frozen=True, kw_only=True):
+    """As `HostConfig.Devices` of a container has it."""
+
+    path_on_host: str = ""
+    path_in_container: str = ""
+    cgroup_permissions: str = ""
+
+
+class DeviceRequest(Value, frozen=True, kw_only=True):
+    """As `HostConfig.DeviceRequests` of a container has it; what --gpus is."""
+
+    driver: str = ""
+    count: int = 0
+    """-1 is all that there are."""
+    device_ids: tuple[str, ...] = ()
+    capabilities: tuple[tuple[str, ...], ...] = ()
+    options: Labels = {}
+
+
 class Extensions(Value, frozen=True, kw_only=True):
     """What Shoal adds to a service. Beside the spec, never in it: stock clients post a spec back without what they don't know."""
 
     drain_timeout: int | None = None
     """How long a stopping task's open connections may take to end; 5 s when unset."""
+    restart_backoff: int | None = None
+    """The longest pause before a task that keeps failing quickly is tried again; 5 min when unset, 0 for no back-off."""
+    readiness: Readiness | None = None
+    depends_on: tuple[Dependency, ...] = ()
+    devices: tuple[Device, ...] = ()
+    device_requests: tuple[DeviceRequest, ...] = ()
+    rebalance: int = 0
+    """Tasks at a time that may move to a node that joins; 0 leaves them where they are."""
+    on_disconnect: str = ""
+    """What becomes of a task whose node is cut off from the managers: `keep` (also when empty) runs on, `stop` ends it."""
 
 
 # -- the other objects ----------------------------------------------------------------------------------------------------------------

@@ -45,10 +45,25 @@ class Pool:
         return f"{IPv4Address(self._base + offset)}/{self.subnet.prefixlen}"
 
     @property
+    def usable(self) -> int:
+        """How many addresses there are to give."""
+        return self._end - self._first - sum(1 for offset in self._reserved if self._first <= offset < self._end)
+
+    @property
+    def used(self) -> int:
+        """How many of them somebody has."""
+        return sum(1 for offset in self._taken if self._first <= offset < self._end and offset not in self._reserved) + len(self._given)
+
+    @property
     def exhausted(self) -> str:
         """Why `take` gave nothing."""
-        usable = self._end - self._first - sum(1 for offset in self._reserved if self._first <= offset < self._end)
-        return f"network {self.network.spec.name} ({self.subnet}) has no free address: {usable} of {usable} in use"
+        return f"network {self.network.spec.name} ({self.subnet}) has no free address: {self.usable} of {self.usable} in use"
+
+
+def pool_of(network: Network, taken: Mapping[int, int]) -> Pool | None:
+    """The network's addresses as they are; None while it has no subnet."""
+    subnet = parsed(network.subnet)
+    return None if subnet is None else Pool(network, subnet, taken)
 
 
 def ipam(network: Network) -> IPAMConfig:

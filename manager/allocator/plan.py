@@ -126,7 +126,7 @@ class _Round:
             given = replace(service, pending_reason=str(lacking))
             self.waiting.append((Kind.SERVICE, service_id))
         if given != service:
-            self.changes.append(Put(object=given, base=service.version))
+            self.changes.append(Put(object=replace(given, history=()), base=service.version))
             self.desk.equipped_service(given)
         self._ready[service_id] = given.pending_reason
 

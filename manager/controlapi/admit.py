@@ -11,6 +11,7 @@ from cluster.api.commands import (
     CreateNetwork,
     CreateSecret,
     CreateService,
+    RebalanceService,
     RemoveConfig,
     RemoveNetwork,
     RemoveNode,
@@ -45,7 +46,7 @@ def _done(now: Snapshot, command: Command) -> Id | None:
             return _existing(now, Kind.SECRET, command.id)
         case CreateConfig():
             return _existing(now, Kind.CONFIG, command.id)
-        case UpdateService() | UpdateNode() | UpdateSecret() | UpdateConfigObject() | UpdateCluster():
+        case UpdateService() | RebalanceService() | UpdateNode() | UpdateSecret() | UpdateConfigObject() | UpdateCluster():
             return now.request(command.request_id)
         case RemoveService() | RemoveNode() | RemoveNetwork() | RemoveSecret() | RemoveConfig():
             return now.request(command.id)
@@ -65,6 +66,8 @@ def _admit(now: Snapshot, command: Command) -> Admission:  # noqa: C901, PLR0912
             return services.update(now, command)
         case RemoveService():
             return services.remove(now, command)
+        case RebalanceService():
+            return services.rebalance(now, command)
         case UpdateNode():
             return nodes.update(now, command)
         case RemoveNode():

@@ -3,14 +3,15 @@
 from msgspec.structs import replace
 
 from cluster.api.changes import Put, Remember, Remove
-from cluster.api.commands import CreateService, RemoveService, UpdateService
+from cluster.api.commands import CreateService, RebalanceService, RemoveService, UpdateService
 from cluster.api.errors import Conflict, FailedPrecondition, InvalidArgument, NotFound, NotSupported, OutOfSequence
 from cluster.api.ids import Id
-from cluster.api.objects import JobStatus, Service, UpdateStatus
-from cluster.api.specs import Extensions, Mode, ServiceSpec, mode_of
+from cluster.api.objects import JobStatus, Rebalance, Service, UpdateStatus
+from cluster.api.specs import Extensions, Mode, ServiceSpec, mode_of, replicas_of
 from cluster.api.states import Kind, UpdateState
 from manager.controlapi.admission import Admission
 from manager.controlapi.normalize import normalized
+from manager.controlapi.order import check_order
 from manager.controlapi.references import expected, resolved
 from manager.controlapi.validate_services import check_service
 from manager.store.snapshot import Snapshot
@@ -20,6 +21,7 @@ _JOBS = (Mode.REPLICATED_JOB, Mode.GLOBAL_JOB)
 
 def create(now: Snapshot, command: CreateService) -> Admission:
     spec = _checked(now, command.spec, command.extensions)
+    check_order(now, spec.name, command.extensions)
     if now.named(Kind.SERVICE, spec.name) is not None:
         raise Conflict(f"name conflicts with an existing object: service {spec.name} already exists")
     service = Service(
@@ -36,10 +38,22 @@ def update(now: Snapshot, command: UpdateService) -> Admission:
     present = _present(now, command.id)
     if command.version < present.spec_version:
         raise OutOfSequence(f"service {present.spec.name}")
-    put = _rolled_back(now, present) if command.rollback else _updated(now, present, command)
-    put = replace(put, registry_auth=_auth(present, command))
+    put = _rolled_back(now, present, command.rollback_to) if command.rollback else _updated(now, present, command)
+    check_order(now, put.spec.name, put.extensions)
+    put = replace(put, registry_auth=_auth(present, command), history=())
     changes = (*expected(now, put.id, put.spec), Put(object=put, base=present.version))
     return Admission(id=put.id, changes=(*changes, Remember(request_id=command.request_id, object_id=put.id)))
+
+
+def rebalance(now: Snapshot, command: RebalanceService) -> Admission:
+    present = _present(now, command.id)
+    if mode_of(present.spec) is not Mode.REPLICATED:
+        raise InvalidArgument(f"service {present.spec.name} is {mode_of(present.spec)}: only replicated services can be rebalanced")
+    if command.at_once < 1:
+        raise InvalidArgument("at least one task at a time must be allowed to move")
+    wish = Rebalance(at_once=command.at_once, left=replicas_of(present.spec))
+    put = replace(present, rebalance=wish, history=())
+    return Admission(id=put.id, changes=(Put(object=put, base=present.version), Remember(request_id=command.request_id, object_id=put.id)))
 
 
 def remove(now: Snapshot, command: RemoveService) -> Admission:
@@ -70,12 +84,14 @@ def _updated(now: Snapshot, present: Service, command: UpdateService) -> Service
         raise NotSupported(f"renaming services is not supported: {present.spec.name} cannot become {spec.name}")
     if mode_of(spec) is not mode_of(present.spec):
         raise NotSupported(f"service mode change is not allowed: {present.spec.name} is {mode_of(present.spec)}, not {mode_of(spec)}")
-    if spec == present.spec:
+    if spec == present.spec and not _restarts(present.extensions, extensions):
         return replace(present, extensions=extensions)
     return replace(
         present,
         spec=spec,
         previous_spec=present.spec,
+        previous_extensions=present.extensions,
+        rebalance=None,
         extensions=extensions,
         update_status=None,
         pending_reason="",
@@ -83,14 +99,35 @@ def _updated(now: Snapshot, present: Service, command: UpdateService) -> Service
     )
 
 
-def _rolled_back(now: Snapshot, present: Service) -> Service:
+def _restarts(before: Extensions, after: Extensions) -> bool:
+    """The extensions that containers are made with differ."""
+    return (before.devices, before.device_requests) != (after.devices, after.device_requests)
+
+
+def _past(present: Service, version: int) -> tuple[ServiceSpec, Extensions]:
+    if version:
+        for past in present.history:
+            if past.version == version:
+                return past.spec, past.extensions
+        known = ", ".join(str(past.version) for past in present.history) or "none"
+        raise NotFound(f"service {present.spec.name} has no version {version} in its history; there is {known}")
     if present.previous_spec is None:
         raise FailedPrecondition(f"service {present.id} does not have a previous spec")
-    spec = _checked(now, present.previous_spec, present.extensions)
+    return present.previous_spec, present.previous_extensions or present.extensions
+
+
+def _rolled_back(now: Snapshot, present: Service, version: int) -> Service:
+    past, extensions = _past(present, version)
+    spec = _checked(now, past, extensions)
+    if mode_of(spec) is not mode_of(present.spec):
+        raise NotSupported(f"service mode change is not allowed: {present.spec.name} is {mode_of(present.spec)}, not {mode_of(spec)}")
     return replace(
         present,
         spec=spec,
+        extensions=extensions,
         previous_spec=None,
+        previous_extensions=None,
+        rebalance=None,
         update_status=UpdateStatus(state=UpdateState.ROLLBACK_STARTED, message="manually requested rollback"),
         pending_reason="",
         job_status=_next_iteration(present),

@@ -6,6 +6,7 @@ import msgspec
 
 from cluster.api.errors import InvalidArgument
 from cluster.api.specs import EndpointSpec, Extensions, Mode, PortConfig, ServiceMode, ServiceSpec, UpdateConfig, mode_of
+from manager.controlapi.validate_extensions import check_extensions
 from manager.controlapi.validate_names import check_labels, check_name
 from manager.controlapi.validate_tasks import check_template
 
@@ -34,8 +35,7 @@ def check_service(spec: ServiceSpec, extensions: Extensions) -> None:
     _check_update(spec.rollback_config, "rollback")
     _check_mode(spec)
     _check_endpoint(spec.endpoint_spec)
-    if (extensions.drain_timeout or 0) < 0:
-        raise InvalidArgument("drain-timeout cannot be negative")
+    check_extensions(extensions)
 
 
 def _check_update(config: UpdateConfig | None, what: str) -> None:

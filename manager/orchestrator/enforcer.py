@@ -11,6 +11,10 @@ from cluster.api.objects import Node, Task
 from cluster.api.states import Availability, NodeState
 from manager.store.snapshot import Snapshot
 
+DRAIN_ORDER = "io.shoal.drain-order"
+"""A node's label: how a drain goes about; `shoal node update --availability drain --order start-first` sets it."""
+START_FIRST = "start-first"
+
 
 class Misfit(enum.Enum):
     LOST = "its node is down or gone"
@@ -29,6 +33,13 @@ def misfit(now: Snapshot, task: Task, constraints: Iterable[Constraint]) -> Misf
     return None
 
 
+def leaves_last(now: Snapshot, task: Task) -> bool:
+    """Its node is drained in an order in which nothing stops before its successor serves."""
+    node = now.nodes.get(task.node_id)
+    drained = node is not None and node.spec.availability is Availability.DRAIN
+    return drained and node is not None and node.spec.labels.get(DRAIN_ORDER) == START_FIRST
+
+
 def lost(node: Node) -> bool:
     return node.status.state is NodeState.DOWN
 
@@ -36,6 +47,11 @@ def lost(node: Node) -> bool:
 def takes_tasks(node: Node) -> bool:
     """Ready and active: new tasks may come."""
     return node.status.state is NodeState.READY and node.spec.availability is Availability.ACTIVE
+
+
+def has_joined(before: Node | None, after: Node | None) -> bool:
+    """A node takes tasks that was not there, or did not."""
+    return after is not None and takes_tasks(after) and (before is None or not takes_tasks(before))
 
 
 def may_run(now: Snapshot, task: Task) -> bool:

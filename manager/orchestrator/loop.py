@@ -6,6 +6,7 @@ from cluster.aio.clock import Clock
 from cluster.aio.supervise import first_of
 from cluster.api.errors import StaleSnapshot, Unavailable
 from cluster.api.ids import DrawId
+from manager.orchestrator.enforcer import has_joined
 from manager.orchestrator.plan import affected, everything, plan
 from manager.orchestrator.round import Key
 from manager.orchestrator.soft import Moment, Soft
@@ -64,6 +65,8 @@ class Orchestrator:
             self._next_sweep = at.monotonic + SWEEP_SECONDS
             self._look_at(everything(now))
         else:
+            if any(has_joined(before.nodes.get(node_id), now.nodes.get(node_id)) for node_id in changes.nodes):
+                self._soft.note_joined(now)
             self._look_at(affected(now, before, changes))
         while self._alarms and self._alarms[0][0] <= at.monotonic:
             when, _, key = heapq.heappop(self._alarms)
@@ -88,6 +91,8 @@ class Orchestrator:
             except (StaleSnapshot, Unavailable) as refused:
                 self._conflicts += PATIENCE if isinstance(refused, Unavailable) else 1
                 self._look_at(keys)
+            else:
+                self._soft.looked_at(key for key in keys if isinstance(key, str) and key not in wanted.again)
         self._look_at(wanted.again)
         await self._clock.sleep(min(SLOWEST, 0.01 * max(0, self._conflicts - PATIENCE)))
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from cluster.api.changes import Change
 from cluster.api.ids import DrawId, Id
-from cluster.api.objects import Task
+from cluster.api.objects import Service, Task
 from cluster.api.specs import Mode, mode_of
 from cluster.api.states import TaskState
 from manager.orchestrator import global_service, jobs, replicated, slots
@@ -60,6 +60,10 @@ def affected(now: Snapshot, before: Snapshot, changes: Changes | None) -> list[K
     if changes is None:
         return everything(now)
     services: set[Id] = set(changes.services)
+    for service_id in changes.services:
+        service = now.services.get(service_id) or before.services.get(service_id)
+        if service is not None:
+            services.update(now.dependents_of(service.spec.name))
     found: set[Slot] = set()
     for task_id in changes.tasks:
         task = now.tasks.get(task_id) or before.tasks.get(task_id)
@@ -69,8 +73,12 @@ def affected(now: Snapshot, before: Snapshot, changes: Changes | None) -> list[K
         for task in now.tasks_on(node_id).values():
             _concern(task, True, now, services, found)
     if changes.nodes:
-        services.update(service.id for service in now.services.values() if mode_of(service.spec) in (Mode.GLOBAL, Mode.GLOBAL_JOB))
+        services.update(service.id for service in now.services.values() if _follows_nodes(service))
     return [*sorted(services), *sorted(slot for slot in found if slot[0] not in services)]
+
+
+def _follows_nodes(service: Service) -> bool:
+    return mode_of(service.spec) in (Mode.GLOBAL, Mode.GLOBAL_JOB) or bool(service.extensions.rebalance or service.rebalance)
 
 
 def _concern(task: Task, present: bool, now: Snapshot, services: set[Id], found: set[Slot]) -> None:
@@ -79,11 +87,17 @@ def _concern(task: Task, present: bool, now: Snapshot, services: set[Id], found:
     if service is None:  # each task of a gone service is ended by itself: looking at all of them for each would be quadratic
         found.add(slot_of(task))
         return
-    counted = not present or updating(service) or mode_of(service.spec) in (Mode.REPLICATED_JOB, Mode.GLOBAL_JOB)
+    services.update(now.dependents_of(service.spec.name))
+    counted = not present or _is_counted(service)
     if counted:
         services.add(task.service_id)
     else:
         found.add(slot_of(task))
+
+
+def _is_counted(service: Service) -> bool:
+    """What becomes of one slot may concern the others."""
+    return updating(service) or service.rebalance is not None or mode_of(service.spec) in (Mode.REPLICATED_JOB, Mode.GLOBAL_JOB)
 
 
 def _look_at_service(service_id: Id, round_: Round) -> None:

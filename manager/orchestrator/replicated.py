@@ -8,7 +8,7 @@ from collections import Counter
 from cluster.api.objects import Service, Task
 from cluster.api.specs import replicas_of
 from cluster.api.states import TaskState
-from manager.orchestrator import slots, update
+from manager.orchestrator import rebalance, slots, update
 from manager.orchestrator.reaper import reap
 from manager.orchestrator.round import Round, wanted
 from manager.store.indexes import Slot
@@ -35,7 +35,9 @@ def plan(service: Service, round_: Round) -> None:
         reap(tasks, service, round_)
     if surplus < 0:
         _add(-surplus, held, service, round_)
-    update.plan(service, {slot: by_slot[slot] for slot in sorted(held & by_slot.keys())}, renewed, round_)
+    counted = {slot: by_slot[slot] for slot in sorted(held & by_slot.keys())}
+    if not rebalance.plan(service, counted, round_):
+        update.plan(service, counted, renewed, round_)
 
 
 def slots_of(service: Service, round_: Round) -> Slots:

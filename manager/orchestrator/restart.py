@@ -17,6 +17,11 @@ DELAY = 5 * SECOND
 LONGEST = 60 * SECOND
 """Between two tries of what is rejected every time."""
 
+PATIENCE = 3
+"""Quick failures in a row before back-off begins."""
+CAP = 300 * SECOND
+"""The longest back-off, unless the service says otherwise."""
+
 ANY, ON_FAILURE, NONE = "any", "on-failure", "none"
 
 
@@ -32,6 +37,13 @@ def delay_of(policy: RestartPolicy, *, rejections: int = 0) -> int:
     if rejections < 2:
         return delay
     return max(delay, min(LONGEST, (delay or SECOND) << (rejections - 1)))
+
+
+def backoff_of(policy: RestartPolicy, cap: int | None, quick_failures: int) -> int:
+    """How long a crash loop pauses: twice the delay after the third quick failure in a row, then ever twice that, up to the cap."""
+    if quick_failures < PATIENCE:
+        return 0
+    return min(CAP if cap is None else cap, max(delay_of(policy), SECOND) << min(quick_failures - PATIENCE + 1, 20))
 
 
 def rejections(tasks: Iterable[Task]) -> int:

@@ -6,12 +6,15 @@ A *slot* is the place that one task at a time fills: a number in replicated serv
 
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from cluster.api.changes import Change, Expect, Put, Remove, TaskChange
 from cluster.api.constraints import Constraint, InvalidConstraint, parse_all
 from cluster.api.ids import DrawId, Id
 from cluster.api.objects import Service, Task, TaskStatus, Template
 from cluster.api.specs import TaskSpec
 from cluster.api.states import Kind, TaskState
+from manager.orchestrator.dependencies import unmet
 from manager.orchestrator.enforcer import Misfit, misfit
 from manager.orchestrator.soft import Moment, Soft
 from manager.store.indexes import Slot, TemplateKey
@@ -44,6 +47,7 @@ class Round:
         self._constraints: dict[TemplateKey, tuple[Constraint, ...]] = {}
         self._misfits: dict[tuple[Id, int, Id], Misfit | None] = {}
         self._same: dict[TemplateKey, bool] = {}
+        self._waits: dict[Id, str] = {}
 
     @property
     def full(self) -> bool:
@@ -60,9 +64,23 @@ class Round:
         self.changes.append(TaskChange(id=task.id, status=TaskStatus(state=state, timestamp=self.at.wall, message=message)))
 
     def create(
-        self, service: Service, slot: Slot, desired: TaskState, *, start_after: int = 0, restarts: int = 0, iteration: int = 0
+        self,
+        service: Service,
+        slot: Slot,
+        desired: TaskState,
+        *,
+        start_after: int = 0,
+        restarts: int = 0,
+        quick_failures: int = 0,
+        iteration: int = 0,
+        replaces: Id = "",
     ) -> None:
-        """A new task of the service's present template. Refused, with the whole set, if the service changed meanwhile."""
+        """A new task of the service's present template. Refused, with the whole set, if the service changed meanwhile.
+
+        While the service waits for another one it is only made ready.
+        """
+        if desired > TaskState.READY and self.waits_for(service):
+            desired = TaskState.READY
         if service.id not in self._expected:
             self._expected.add(service.id)
             self.changes.append(Expect(kind=Kind.SERVICE, id=service.id, base=service.version))
@@ -77,6 +95,8 @@ class Round:
             job_iteration=iteration,
             restarts=restarts,
             start_after=start_after,
+            quick_failures=quick_failures,
+            replaces=replaces,
         )
         self.changes.append(Put(object=task))
 
@@ -86,7 +106,7 @@ class Round:
     def put_service(self, service: Service) -> None:
         """After every task made for it in this round: it is then at another version."""
         self._expected.add(service.id)
-        self.changes.append(Put(object=service, base=service.version))
+        self.changes.append(Put(object=replace(service, history=()), base=service.version))
 
     def wake(self, when: float, key: Key) -> None:
         """Look at this again at that time."""
@@ -116,6 +136,15 @@ class Round:
             known = self._constraints[key] = () if template is None else constraints(template.spec)
         return known
 
+    def waits_for(self, service: Service) -> str:
+        """Which other service this one's tasks have to wait for, in words; empty when they may start."""
+        if not service.extensions.depends_on:
+            return ""
+        known = self._waits.get(service.id)
+        if known is None:
+            known = self._waits[service.id] = unmet(self.now, service)
+        return known
+
     def clean(self, task: Task, service: Service) -> bool:
         """The task is what the present template makes. A template that differs in the service's labels alone restarts nothing."""
         if task.template_version == service.template_version:
@@ -129,7 +158,7 @@ class Round:
 
 
 def _alike(one: Template, other: Template) -> bool:
-    return one.spec == other.spec and one.host_ports == other.host_ports
+    return replace(one, service_name="", service_labels={}) == replace(other, service_name="", service_labels={})
 
 
 def constraints(spec: TaskSpec) -> tuple[Constraint, ...]:

@@ -7,7 +7,7 @@ from cluster.api.objects import Service, Task
 from cluster.api.specs import SECOND
 from cluster.api.states import TaskState
 from manager.orchestrator import restart
-from manager.orchestrator.enforcer import Misfit, may_run
+from manager.orchestrator.enforcer import Misfit, leaves_last, may_run
 from manager.orchestrator.round import Round, wanted
 from manager.store.indexes import Slot
 
@@ -34,21 +34,29 @@ def tend(slot: Slot, tasks: tuple[Task, ...], service: Service, round_: Round, *
         return False
     live: list[Task] = []
     replaced = False
-    for task in sorted(wanted(tasks), key=lambda one: (not round_.clean(one, service), one.state.ended, -one.state, one.id)):
+    paused = {one.replaces for one in wanted(tasks) if one.replaces and one.state.ended and _is_held(slot, one, service, round_)}
+    leaving = {task.replaces for task in wanted(tasks) if not task.state.ended}
+    for task in sorted(
+        wanted(tasks), key=lambda one: (one.id in leaving, not round_.clean(one, service), one.state.ended, -one.state, one.id)
+    ):
+        if task.state.ended and task.replaces in paused:
+            continue  # the next try of the move has its time
         why = round_.misfit(task, service)
+        if task.id in paused and why is Misfit.UNWELCOME:
+            why = None
         if live or replaced:
-            if why is None and _bridges(task, live, service, round_):
+            if _awaits_successor(task, live, why) or (why is None and _bridges(task, live, service, round_)):
                 live.append(task)
             else:
                 round_.want(task, TaskState.SHUTDOWN)
         elif task.state.ended:
             replaced = not _is_held(slot, task, service, round_) and _follow(slot, tasks, task, service, round_, goal=goal)
         elif why is not None:
-            replaced = _displace(slot, task, why, service, round_)
+            replaced = _displace(slot, tasks, task, service, round_, why=why)
         else:
             live.append(task)
     for task in live:
-        _promote(slot, task, tasks, round_, goal)
+        _promote(slot, task, tasks, service, round_, goal=goal)
     return replaced
 
 
@@ -70,6 +78,12 @@ def _bridges(old: Task, live: list[Task], service: Service, round_: Round) -> bo
     if old.state.ended or round_.clean(old, service) or len(live) > 1:
         return False
     return not live or (round_.clean(live[0], service) and not serving(live[0]))
+
+
+def _awaits_successor(old: Task, live: list[Task], why: Misfit | None) -> bool:
+    """It moves to another node, and stays until its successor there serves."""
+    moves = len(live) == 1 and live[0].replaces == old.id and not serving(live[0])
+    return moves and why is not Misfit.LOST and not old.state.ended
 
 
 def serving(task: Task) -> bool:
@@ -99,14 +113,19 @@ def _follow(slot: Slot, tasks: tuple[Task, ...], task: Task, service: Service, r
     policy = restart.policy_of(service.spec.task_template)
     if not restart.restarts(policy, task, soft=round_.soft, at=round_.at):
         return False
-    delay = restart.delay_of(policy, rejections=restart.rejections(one for one in tasks if round_.clean(one, service)))
-    count = task.restarts + 1 if round_.clean(task, service) else 0
+    count, quick = 0, 0
+    if round_.clean(task, service):
+        count, quick = task.restarts + 1, round_.soft.quick_failures(task, round_.at)
+    delay = max(
+        restart.delay_of(policy, rejections=restart.rejections(one for one in tasks if round_.clean(one, service))),
+        restart.backoff_of(policy, service.extensions.restart_backoff, quick),
+    )
     desired = TaskState.READY if delay else goal
-    round_.create(service, slot, desired, start_after=delay, restarts=count, iteration=task.job_iteration)
+    round_.create(service, slot, desired, start_after=delay, restarts=count, quick_failures=quick, iteration=task.job_iteration)
     return True
 
 
-def _displace(slot: Slot, task: Task, why: Misfit, service: Service, round_: Round) -> bool:
+def _displace(slot: Slot, tasks: tuple[Task, ...], task: Task, service: Service, round_: Round, *, why: Misfit) -> bool:
     """A task must leave its node, or lost it. Slots that belong to a node stay empty until it takes tasks again."""
     of_node = not slot[1]
     if of_node and why is Misfit.LOST and task.node_id in round_.now.nodes and round_.clean(task, service):
@@ -114,6 +133,11 @@ def _displace(slot: Slot, task: Task, why: Misfit, service: Service, round_: Rou
     if of_node:
         round_.want(task, TaskState.SHUTDOWN if task.node_id in round_.now.nodes else TaskState.REMOVE)
         return False
+    if why is Misfit.UNWELCOME and task.desired_state is RUN and serving(task) and leaves_last(round_.now, task):
+        failed = sum(one.replaces == task.id for one in tasks)  # those that did not come to serve
+        pause = restart.backoff_of(restart.policy_of(service.spec.task_template), None, failed + 2) if failed else 0
+        round_.create(service, slot, TaskState.READY if pause else RUN, start_after=pause, replaces=task.id)
+        return True
     round_.want(task, TaskState.SHUTDOWN)
     stops_first = why is Misfit.UNWELCOME and may_run(round_.now, task)
     desired = TaskState.READY if stops_first else task.desired_state
@@ -121,11 +145,9 @@ def _displace(slot: Slot, task: Task, why: Misfit, service: Service, round_: Rou
     return True
 
 
-def _promote(slot: Slot, task: Task, tasks: tuple[Task, ...], round_: Round, goal: TaskState) -> None:
-    """A task held at READY starts once its delay is over and nobody is left in its slot who still has to stop."""
-    if task.desired_state >= RUN:
-        return
-    if not _is_due(slot, task, round_):
+def _promote(slot: Slot, task: Task, tasks: tuple[Task, ...], service: Service, round_: Round, *, goal: TaskState) -> None:
+    """A task held at READY starts once its delay is over, what it depends on is there, and nobody in its slot still has to stop."""
+    if task.desired_state >= RUN or not _is_due(slot, task, round_) or round_.waits_for(service):
         return
     if not any(other.desired_state > TaskState.COMPLETE and may_run(round_.now, other) for other in tasks):
         round_.want(task, goal)

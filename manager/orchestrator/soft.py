@@ -18,6 +18,9 @@ from manager.store.snapshot import Snapshot
 MONITOR = 5 * SECOND
 """How long after its start a task's failure still counts against the update, unless the update config says otherwise."""
 
+QUICK = 10.0
+"""Seconds; a task that ends sooner after its start has failed quickly: so many in a row are a crash loop."""
+
 IN_PROGRESS = (UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED)
 FAILURES = (TaskState.COMPLETE, TaskState.FAILED, TaskState.REJECTED)
 
@@ -46,6 +49,10 @@ class Soft:
         self._waiting: dict[Id, float] = {}
         self._restarted: dict[Slot, dict[int, float]] = {}
         self._progress: dict[Id, Progress] = {}
+        self._ran: dict[Id, float | None] = {}
+        """Since when a task that shall run does; None before."""
+        self.to_rebalance: frozenset[Id] = frozenset()
+        """Services that want to use a node that joined, until a round has looked at them."""
 
     # -- read by plans -------------------------------------------------------------------------------------------------------------
     def waiting_since(self, task: Task) -> float | None:
@@ -54,6 +61,11 @@ class Soft:
     def restarts_within(self, slot: Slot, window: int, at: Moment) -> int:
         """How many restarts of the slot the last `window` ns saw."""
         return sum(1 for when in self._restarted.get(slot, {}).values() if (at.monotonic - when) * SECOND < window)
+
+    def quick_failures(self, task: Task, at: Moment) -> int:
+        """How many tasks in a row, this ended one included, ended soon after their start."""
+        ran = self._ran.get(task.id, self.since)
+        return task.quick_failures + 1 if ran is None or at.monotonic - ran < QUICK else 0
 
     def progress_of(self, service: Service) -> Progress:
         known = self._progress.get(service.id)
@@ -68,6 +80,11 @@ class Soft:
                 self._waiting.pop(task_id, None)
             elif task.start_after:
                 self._waiting.setdefault(task_id, at.monotonic)
+            if task is not None and not task.state.ended and task.desired_state > TaskState.READY:
+                if task.state is TaskState.RUNNING and self._ran.get(task_id) is None:
+                    self._ran[task_id] = at.monotonic
+                else:
+                    self._ran.setdefault(task_id, None)
             if task is not None:
                 self._note_restart(now, task, at)
                 self._note_progress(now, task, at)
@@ -75,12 +92,21 @@ class Soft:
     def forget(self, now: Snapshot) -> None:
         """Drop what belongs to things that are gone; part of the sweep."""
         self._waiting = {task_id: when for task_id, when in self._waiting.items() if task_id in now.tasks}
+        self._ran = {task_id: when for task_id, when in self._ran.items() if task_id in now.tasks}
         self._restarted = {slot: when for slot, when in self._restarted.items() if slot[0] in now.services}
         self._progress = {
             service_id: progress
             for service_id, progress in self._progress.items()
             if (service := now.services.get(service_id)) is not None and updating(service)
         }
+
+    def note_joined(self, now: Snapshot) -> None:
+        """A node takes tasks that did not."""
+        self.to_rebalance |= {service.id for service in now.services.values() if service.extensions.rebalance}
+
+    def looked_at(self, services: Iterable[Id]) -> None:
+        if self.to_rebalance:
+            self.to_rebalance -= frozenset(services)
 
     def _note_restart(self, now: Snapshot, task: Task, at: Moment) -> None:
         """A fresh task with n restarts behind it is the nth restart; noted only where the policy has a window to count them in."""

@@ -154,7 +154,8 @@ def _give_up(service: Service, progress: Progress) -> Service | None:
         return _with_status(service, UpdateState.ROLLBACK_PAUSED, f"rollback paused {because}")
     if action == ROLLBACK and service.previous_spec is not None:
         back = _with_status(service, UpdateState.ROLLBACK_STARTED, f"update rolled back {because}")
-        return replace(back, spec=service.previous_spec, previous_spec=None)
+        extensions = service.previous_extensions or service.extensions
+        return replace(back, spec=service.previous_spec, extensions=extensions, previous_spec=None, previous_extensions=None)
     return _with_status(service, UpdateState.PAUSED, f"update paused {because}")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from cluster.api.constraints import all_satisfied, architecture
 from cluster.api.objects import Node
-from cluster.api.specs import Platform
+from cluster.api.specs import NamedResource, Platform
 from manager.scheduler.needs import Needs, Standing
 from manager.store.usage import HostPort, Usage
 
@@ -42,23 +42,23 @@ def explain(refusals: Mapping[Filter, int]) -> str:
 
 # -- what depends on the node alone ------------------------------------------------------------------------------------------------------
 def refuses(standing: Standing, node: Node) -> Filter | None:
-    if standing.plugins and not _has_plugins(standing.plugins, node):
+    if standing.plugins and not has_plugins(standing.plugins, node):
         return Filter.PLUGINS
     if standing.invalid or not all_satisfied(standing.constraints, node):
         return Filter.CONSTRAINTS
-    if standing.platforms and not any(_is_platform(wanted, node.description.platform) for wanted in standing.platforms):
+    if standing.platforms and not any(is_platform(wanted, node.description.platform) for wanted in standing.platforms):
         return Filter.PLATFORM
     return None
 
 
-def _has_plugins(wanted: tuple[tuple[str, str], ...], node: Node) -> bool:
+def has_plugins(wanted: tuple[tuple[str, str], ...], node: Node) -> bool:
     """A node that names no plugin of that type has not been asked; only one that does can lack one."""
     has = {(plugin.get("Type", ""), plugin.get("Name", "")) for plugin in node.description.engine.plugins}
     types = {kind for kind, _ in has}
     return all((kind, name) in has or (kind, f"{name}:latest") in has or kind not in types for kind, name in wanted)
 
 
-def _is_platform(wanted: Platform, actual: Platform) -> bool:
+def is_platform(wanted: Platform, actual: Platform) -> bool:
     same_os = not wanted.os or not actual.os or wanted.os.lower() == actual.os.lower()
     if not wanted.architecture or not actual.architecture:
         return same_os
@@ -69,7 +69,7 @@ def _is_platform(wanted: Platform, actual: Platform) -> bool:
 class Room:
     """What is free on a node; taken from as a round places tasks there."""
 
-    __slots__ = ("_cpus", "_generic", "_memory", "_node", "_ports", "_usage")
+    __slots__ = ("_cpus", "_free_names", "_generic", "_memory", "_node", "_ports", "_usage")
 
     def __init__(self, node: Node, usage: Usage) -> None:
         has = node.description.resources
@@ -78,6 +78,7 @@ class Room:
         self._node = node
         self._usage = usage
         self._generic: dict[str, int] | None = None
+        self._free_names: dict[str, list[str]] | None = None
         self._ports: set[HostPort] | None = None
 
     def refuses(self, needs: Needs, here: int) -> Filter | None:
@@ -90,25 +91,37 @@ class Room:
             return Filter.MAX_REPLICAS
         return None
 
-    def take(self, needs: Needs) -> None:
+    def take(self, needs: Needs) -> tuple[NamedResource, ...]:
+        """Count the task in; the named resources that are its own from now on."""
         self._cpus -= needs.nano_cpus
         self._memory -= needs.memory_bytes
         for kind, count in needs.generic:
-            generic = self._generic_room()
+            generic = self._room_of_kinds()
             generic[kind] = generic.get(kind, 0) - count
         if needs.host_ports:
             self._ports_taken().update(needs.host_ports)
+        return self._names(needs) if needs.generic else ()
+
+    def _names(self, needs: Needs) -> tuple[NamedResource, ...]:
+        if self._free_names is None:
+            self._free_names = _names_free(self._node, self._usage)
+        found = []
+        for kind, count in needs.generic:
+            free = self._free_names.get(kind, [])
+            found += [NamedResource(kind=kind, value=value) for value in free[:count]]
+            del free[:count]
+        return tuple(found)
 
     def _has_resources(self, needs: Needs) -> bool:
         """What is not asked for may be overdrawn: a node whose memory shrank still takes tasks that reserve none."""
         if (needs.nano_cpus and needs.nano_cpus > self._cpus) or (needs.memory_bytes and needs.memory_bytes > self._memory):
             return False
-        return not needs.generic or all(self._generic_room().get(kind, 0) >= count for kind, count in needs.generic)
+        return not needs.generic or all(self._room_of_kinds().get(kind, 0) >= count for kind, count in needs.generic)
 
-    def _generic_room(self) -> dict[str, int]:
+    def _room_of_kinds(self) -> dict[str, int]:
         """Worked out only for tasks that ask; most don't."""
         if self._generic is None:
-            self._generic = _generic_room(self._node, self._usage)
+            self._generic = generic_room(self._node, self._usage)
         return self._generic
 
     def _ports_taken(self) -> set[HostPort]:
@@ -125,7 +138,8 @@ class Room:
         )
 
 
-def _generic_room(node: Node, usage: Usage) -> dict[str, int]:
+def generic_room(node: Node, usage: Usage) -> dict[str, int]:
+    """How many of each kind of generic resource are free on the node."""
     room: dict[str, int] = {}
     for resource in node.description.resources.generic_resources:
         if (discrete := resource.discrete_resource_spec) is not None:
@@ -134,6 +148,15 @@ def _generic_room(node: Node, usage: Usage) -> dict[str, int]:
             room[named.kind] = room.get(named.kind, 0) + 1
     for kind, count in usage.generic.items():
         room[kind] = room.get(kind, 0) - count
-    for kind, _ in usage.named_counts:
-        room[kind] = room.get(kind, 0) - 1
     return room
+
+
+def _names_free(node: Node, usage: Usage) -> dict[str, list[str]]:
+    """The named resources that nobody has, by kind."""
+    taken = usage.named_counts
+    free: dict[str, list[str]] = {}
+    for resource in node.description.resources.generic_resources:
+        named = resource.named_resource_spec
+        if named is not None and (named.kind, named.value) not in taken:
+            free.setdefault(named.kind, []).append(named.value)
+    return free

@@ -8,6 +8,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping
 
 from cluster.api.ids import Id
+from cluster.api.specs import NamedResource
 from manager.scheduler.filters import Room
 from manager.scheduler.needs import Needs
 from manager.scheduler.roster import Roster, Suitable
@@ -54,11 +55,11 @@ class Fleet:
         return room
 
     # -- placing -------------------------------------------------------------------------------------------------------------------
-    def place(self, service_id: Id, node_id: Id, needs: Needs) -> None:
+    def place(self, service_id: Id, node_id: Id, needs: Needs) -> tuple[NamedResource, ...]:
+        """Count a task in on the node; the named resources that it gets there."""
         of_service = self.of_service(service_id)
         of_service[node_id] = of_service.get(node_id, 0) + 1
-        if needs.counted:
-            self.room(node_id).take(needs)
+        named = self.room(node_id).take(needs) if needs.counted else ()
         load = self._loads.get(node_id, 0)
         self._loads[node_id] = load + 1
         if self._levels is not None:
@@ -67,6 +68,7 @@ class Fleet:
             if place < len(level) and level[place] == node_id:
                 del level[place]
                 insort(self._levels.setdefault(load + 1, []), node_id)
+        return named
 
     # -- walking -------------------------------------------------------------------------------------------------------------------
     def ascending(self, suitable: Suitable) -> Iterator[Id]:

@@ -6,7 +6,7 @@ them. Tasks that belong to a node (global services) are only checked by the filt
 
 from collections.abc import Iterable, Mapping
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from cluster.api.changes import Change, TaskChange
@@ -94,9 +94,10 @@ class _Round:
             else:
                 if group is None:
                     group = Group(service_id, needs, self._fleet, self._faults.get(service_id, NOWHERE))
-                node_id = None if refusal else group.take()
-                if node_id is not None:
-                    self.changes.append(TaskChange(id=task.id, node_id=node_id, status=self._assigned))
+                place = None if refusal else group.take()
+                if place is not None:
+                    node_id, named = place
+                    self.changes.append(TaskChange(id=task.id, node_id=node_id, status=self._assigned, resources=named or UNSET))
                 else:
                     refusal = refusal or explain(group.refused)
                     self._leave(task, refusal)
@@ -105,8 +106,8 @@ class _Round:
         """A task of a global service: on this node or nowhere."""
         refused = self._refused_by_own(task, needs)
         if refused is None:
-            self._fleet.place(task.service_id, task.node_id, needs)
-            self.changes.append(TaskChange(id=task.id, status=self._confirmed))
+            named = self._fleet.place(task.service_id, task.node_id, needs)
+            self.changes.append(TaskChange(id=task.id, status=self._confirmed, resources=named or UNSET))
         else:
             self._leave(task, explain({refused: 1}))
 

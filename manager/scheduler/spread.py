@@ -9,6 +9,7 @@ from heapq import heapify, heappop, heappush
 
 from cluster.api.constraints import attribute
 from cluster.api.ids import Id
+from cluster.api.specs import NamedResource
 from manager.scheduler.filters import Filter
 from manager.scheduler.fleet import Fleet
 from manager.scheduler.needs import Needs
@@ -67,13 +68,14 @@ class Group:
         else:
             self._source = Leaf(self._judge, fleet.ascending(self._suitable))
 
-    def take(self) -> Id | None:
-        """The node for the next task, already counted there; None when no node will do."""
+    def take(self) -> tuple[Id, tuple[NamedResource, ...]] | None:
+        """The node for the next task, already counted there, and the named resources it gets; None when no node will do."""
         node_id = self._source.take()
-        if node_id is not None:
-            self._fleet.place(self._service_id, node_id, self._needs)
-            self._source.placed(node_id)
-        return node_id
+        if node_id is None:
+            return None
+        named = self._fleet.place(self._service_id, node_id, self._needs)
+        self._source.placed(node_id)
+        return node_id, named
 
     @property
     def refused(self) -> Counter[Filter]:

@@ -6,17 +6,35 @@ templates that tasks are made from, and the indexes.
 
 from typing import assert_never
 
+import msgspec
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from cluster.api.changes import ChangeSet, Expect, ExpectPorts, Put, Remember, Remove, TaskChange
 from cluster.api.ids import Id
-from cluster.api.objects import Cluster, Config, JobStatus, Network, Node, Object, Secret, Service, Task, TaskStatus, Template, UpdateStatus
-from cluster.api.specs import ServiceSpec
+from cluster.api.objects import (
+    Cluster,
+    Config,
+    JobStatus,
+    Network,
+    Node,
+    Object,
+    PastSpec,
+    Secret,
+    Service,
+    Task,
+    TaskStatus,
+    Template,
+    UpdateStatus,
+)
+from cluster.api.specs import Extensions, ServiceSpec
 from cluster.api.states import Kind
 from manager.store.indexes import IndexDraft, TemplateKey, ports_of
 from manager.store.snapshot import REMEMBERED, Snapshot, Step, remembered
 from manager.store.tables import TableDraft
+
+PLAIN = Extensions()
+_size = msgspec.msgpack.Encoder()
 
 
 class Refusal(Struct, frozen=True, gc=False):
@@ -43,10 +61,22 @@ def apply(now: Snapshot, index: int, entry: ChangeSet) -> tuple[Snapshot, Refusa
         return replace(now, version=index), Refusal(str(refused))
 
 
-def template_from(spec: ServiceSpec) -> Template:
+PAST_SPECS = 10
+PAST_BYTES = 1024 * 1024
+"""Of each service as many earlier specs are kept, and no more of them than fit here together."""
+
+
+def template_from(spec: ServiceSpec, extensions: Extensions = PLAIN) -> Template:
     """What tasks of a service with this spec are made from."""
     ports = tuple(port for port in ports_of(spec) if port.publish_mode == "host")
-    return Template(service_name=spec.name, service_labels=spec.labels, spec=spec.task_template, host_ports=ports)
+    return Template(
+        service_name=spec.name,
+        service_labels=spec.labels,
+        spec=spec.task_template,
+        host_ports=ports,
+        devices=extensions.devices,
+        device_requests=extensions.device_requests,
+    )
 
 
 class Draft:
@@ -111,6 +141,7 @@ class Draft:
             status=status,
             node_id=node_id,
             attachments=task.attachments if change.attachments is UNSET else change.attachments,
+            resources=task.resources if change.resources is UNSET else change.resources,
         )
         self._tasks.set(task.id, stepped)
         self._indexes.task_stepped(task, stepped, self._template_of(task))
@@ -184,6 +215,7 @@ class Draft:
         same = before is not None and before.spec == put.spec
         put = replace(
             put,
+            history=() if before is None else self._history(before, put),
             spec_version=before.spec_version if same and before is not None else self._index,
             template_version=self._keep_template(put),
             update_status=self._started(put.update_status),
@@ -191,6 +223,21 @@ class Draft:
         )
         self._services.set(put.id, put)
         self._indexes.service_changed(before, put)
+
+    def _history(self, before: Service, put: Service) -> tuple[PastSpec, ...]:
+        """With what the service was until now; a change of the extensions alone is one, too."""
+        if before.spec == put.spec and before.extensions == put.extensions:
+            return before.history
+        past = PastSpec(version=before.spec_version, at=self._at, spec=before.spec, extensions=before.extensions)
+        if before.history and before.history[0].version == past.version:  # the same spec with other extensions: the first of them stays
+            return before.history
+        kept, room = [past], PAST_BYTES - len(_size.encode(past))
+        for older in before.history[: PAST_SPECS - 1]:
+            room -= len(_size.encode(older))
+            if room < 0:
+                break
+            kept.append(older)
+        return tuple(kept)
 
     def _started(self, status: UpdateStatus | None) -> UpdateStatus | None:
         return replace(status, started_at=self._at) if status is not None and not status.started_at else status
@@ -204,7 +251,7 @@ class Draft:
 
     def _keep_template(self, service: Service) -> int:
         """The version of the service's template: an equal one that is kept already, or this entry's index."""
-        template = template_from(service.spec)
+        template = template_from(service.spec, service.extensions)
         versions = self._template_versions.get(service.id) or ()
         self._loosened |= {(service.id, version) for version in versions}
         for version in versions:
@@ -332,7 +379,9 @@ class Draft:
         if self._indexes.template_uses(key) or (service is not None and service.template_version == key[1]):
             return True
         previous = None if service is None else service.previous_spec
-        return previous is not None and template_from(previous) == self._templates.get(key)
+        if previous is None or service is None:
+            return False
+        return template_from(previous, service.previous_extensions or service.extensions) == self._templates.get(key)
 
     def finish(self) -> Snapshot:
         self._prune_templates()

@@ -44,6 +44,8 @@ class Indexes(Struct, frozen=True, kw_only=True, gc=False):
     host_ports: Map[PortKey, tuple[Id, ...]] = Map()
     users: Map[Reference, Map[Id, bool]] = Map()
     """secret, config or network -> services whose spec refers to it"""
+    dependents: Map[str, tuple[Id, ...]] = Map()
+    """Folded name of a service -> the services that start only after it; it need not exist."""
     template_uses: Map[TemplateKey, int] = Map()
     """How many tasks are made from it."""
 
@@ -85,8 +87,8 @@ class IndexDraft:
     """The indexes while a change set is applied. Every method says what an object was and what it is now."""
 
     __slots__ = (
-        "_addresses", "_by_node", "_by_service", "_by_slot", "_by_state", "_host_ports", "_ingress_ports", "_names", "_on_network",
-        "_template_uses", "_usage", "_users",
+        "_addresses", "_by_node", "_by_service", "_by_slot", "_by_state", "_dependents", "_host_ports", "_ingress_ports", "_names",
+        "_on_network", "_template_uses", "_usage", "_users",
     )  # fmt: skip
 
     def __init__(self, base: Indexes) -> None:
@@ -101,6 +103,7 @@ class IndexDraft:
         self._ingress_ports = Claims(base.ingress_ports)
         self._host_ports = Claims(base.host_ports)
         self._users = Groups(base.users)
+        self._dependents = Claims(base.dependents)
         self._template_uses = TableDraft(base.template_uses)
 
     # -- names ---------------------------------------------------------------------------------------------------------------------
@@ -164,7 +167,7 @@ class IndexDraft:
         if (old.attachments or new.attachments) and (old.attachments != new.attachments or old.state.ended is not new.state.ended):
             self._free_addresses(old)
             self._take_addresses(new)
-        if old.node_id != new.node_id or holds(old) is not holds(new) or counts(old) is not counts(new):
+        if old.node_id != new.node_id or old.resources != new.resources or holds(old) is not holds(new) or counts(old) is not counts(new):
             self._usage.take(old, template)
             self._usage.add(new, template)
 
@@ -205,6 +208,10 @@ class IndexDraft:
         moved(
             _references(old), _references(new),
             take=lambda ref: self._users.drop(ref, service.id), add=lambda ref: self._users.set(ref, service.id, True),
+        )  # fmt: skip
+        moved(
+            _dependencies(old), _dependencies(new),
+            take=lambda name: self._dependents.take(name, service.id), add=lambda name: self._dependents.add(name, service.id),
         )  # fmt: skip
         self._claimed(self._ingress_ports, service.id, port_claims(old, "ingress"), port_claims(new, "ingress"))
         self._claimed(self._host_ports, service.id, port_claims(old, "host"), port_claims(new, "host"))
@@ -254,12 +261,17 @@ class IndexDraft:
             ingress_ports=self._ingress_ports.finish(),
             host_ports=self._host_ports.finish(),
             users=self._users.finish(),
+            dependents=self._dependents.finish(),
             template_uses=self._template_uses.finish(),
         )
 
 
 def _references(service: Service | None) -> frozenset[Reference]:
     return frozenset() if service is None else references_of(service.spec)
+
+
+def _dependencies(service: Service | None) -> frozenset[str]:
+    return frozenset() if service is None else frozenset(fold(one.service) for one in service.extensions.depends_on)
 
 
 def port_claims(service: Service | None, mode: str) -> frozenset[PortKey]:

@@ -148,6 +148,10 @@ class Snapshot(Struct, frozen=True, kw_only=True, gc=False):
         """The services whose spec refers to this secret, config or network."""
         return Selection(self.indexes.users.get((kind, object_id), EMPTY), self.services)
 
+    def dependents_of(self, name: str) -> tuple[Id, ...]:
+        """The services whose tasks start only after those of the service of that name."""
+        return self.indexes.dependents.get(fold(name), ())
+
     def services_on(self, network_id: Id) -> Collection[Id]:
         """The services, removed ones with tasks left among them, that have a virtual IP or a task on a network."""
         return self.indexes.on_network.get(network_id, NOBODY).keys()

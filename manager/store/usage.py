@@ -22,8 +22,9 @@ class Usage(Struct, frozen=True, kw_only=True, gc=False):
     nano_cpus: int = 0
     memory_bytes: int = 0
     generic: Map[str, int] = Map()
-    """Discrete generic resources by kind."""
+    """Generic resources by kind, as they were asked for."""
     named_counts: Map[tuple[str, str], int] = Map()
+    """Which of the named ones somebody has: a part of those counted in `generic`."""
     port_counts: Map[HostPort, int] = Map()
     tasks: int = 0
     per_service: Map[Id, int] = Map()
@@ -119,8 +120,10 @@ class _NodeDraft:
                 kind = generic.discrete_resource_spec.kind
                 self._generic[kind] = self._generic.get(kind, 0) + sign * generic.discrete_resource_spec.value
             if generic.named_resource_spec is not None:
-                name = (generic.named_resource_spec.kind, generic.named_resource_spec.value)
-                self._named[name] = self._named.get(name, 0) + sign
+                kind = generic.named_resource_spec.kind
+                self._generic[kind] = self._generic.get(kind, 0) + sign
+        for named in task.resources:
+            self._named[(named.kind, named.value)] = self._named.get((named.kind, named.value), 0) + sign
 
     def finish(self) -> Usage:
         before = self._before

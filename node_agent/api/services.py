@@ -4,7 +4,6 @@ import base64
 import json
 from collections.abc import Sequence
 
-import msgspec
 from msgspec.structs import replace
 
 from cluster.api.commands import CreateService, RemoveService, UpdateService
@@ -16,13 +15,10 @@ from cluster.api.states import Kind
 from node_agent.api import views
 from node_agent.api.backend import Swarm
 from node_agent.api.edge import body_as, look_up, newest_first, version_of
+from node_agent.api.extensions import HEADER, extensions_of
 from node_agent.api.made_up_names import made_up_name
 from node_agent.api.messages import ApiRequest, ApiResponse, json_response
 from node_agent.api.routing import Route
-
-EXTENSIONS_HEADER = "x-shoal-extensions"
-_EXTENSION_LABEL = "io.shoal."
-_EXTENSION_LABELS = frozenset({"drain-timeout"})
 
 
 class Services:
@@ -71,7 +67,7 @@ class Services:
             CreateService(
                 id=fresh,
                 spec=spec if spec.name else replace(spec, name=self._made_up(fresh)),
-                extensions=extensions_of(request, spec) or Extensions(),
+                extensions=extensions_of(request.headers.get(HEADER), spec) or Extensions(),
                 registry_auth=_auth(request),
             )
         )
@@ -92,6 +88,9 @@ class Services:
         auth_from = request.query.get("registryAuthFrom", "spec") or "spec"
         if auth_from not in {"spec", "previous-spec"}:
             raise InvalidArgument(f"unsupported registryAuthFrom value {auth_from}")
+        to = request.query.get("rollbackTo") or "0"
+        if not to.isdigit():
+            raise InvalidArgument(f"invalid rollbackTo {to!r}: it is a version of the service's history")
         spec = await body_as(request, ServiceSpec)
         now = await self._swarm.read()
         row: Service = look_up(now, Kind.SERVICE, request.params["id"])
@@ -101,10 +100,11 @@ class Services:
                 id=row.id,
                 version=version,
                 spec=spec,
-                extensions=extensions_of(request, spec),
+                extensions=extensions_of(request.headers.get(HEADER), spec),
                 registry_auth=_auth(request),
                 registry_auth_from=auth_from,
-                rollback=bool(rollback),
+                rollback=bool(rollback) or to != "0",
+                rollback_to=int(to),
             )
         )
         return json_response({"Warnings": outcome.warnings or None})
@@ -113,33 +113,6 @@ class Services:
         row: Service = look_up(await self._swarm.read(), Kind.SERVICE, request.params["id"])
         await self._swarm.execute(RemoveService(id=row.id))
         return ApiResponse(status=200)
-
-
-def extensions_of(request: ApiRequest, spec: ServiceSpec) -> Extensions | None:
-    """Shoal's own wishes: from the header (our CLI) or from labels `io.shoal.*` (any client). None: neither was given."""
-    header = request.headers.get(EXTENSIONS_HEADER)
-    if header:
-        try:
-            return msgspec.json.decode(base64.b64decode(header, validate=True), type=Extensions)
-        except (ValueError, msgspec.MsgspecError) as wrong:
-            raise InvalidArgument(f"the header X-Shoal-Extensions cannot be read: {wrong}") from wrong
-    labels = {name.removeprefix(_EXTENSION_LABEL): value for name, value in spec.labels.items() if name.startswith(_EXTENSION_LABEL)}
-    if unknown := sorted(labels.keys() - _EXTENSION_LABELS):
-        known = ", ".join(_EXTENSION_LABEL + name for name in sorted(_EXTENSION_LABELS))
-        raise InvalidArgument(f"label {_EXTENSION_LABEL}{unknown[0]} means nothing to this version of Shoal; it knows {known}")
-    if not labels:
-        return None
-    drain = labels.get("drain-timeout")
-    return Extensions(drain_timeout=None if drain is None else _duration(drain))
-
-
-def _duration(text: str) -> int:
-    units = {"ms": 1_000_000, "s": 1_000_000_000, "m": 60_000_000_000}
-    for unit in ("ms", "s", "m"):
-        number = text.removesuffix(unit)
-        if number != text and number.replace(".", "", 1).isdigit():
-            return int(float(number) * units[unit])
-    raise InvalidArgument(f"label io.shoal.drain-timeout: {text!r} is no duration: write it as 500ms, 5s or 1m")
 
 
 def _auth(request: ApiRequest) -> str:

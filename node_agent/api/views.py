@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from cluster.api.objects import (
     Attachment,
@@ -16,13 +17,13 @@ from cluster.api.objects import (
     Secret,
     Service,
     Task,
-    TaskStatus,
     Template,
     UpdateStatus,
 )
 from cluster.api.specs import EndpointSpec, PortConfig, ServiceSpec, TaskSpec
 from cluster.api.states import NodeState, TaskState, UpdateState
 from manager.store.snapshot import Snapshot
+from manager.why import held_back
 from node_agent.api.backend import ManagerView
 from node_agent.api.versions import ApiVersion
 
@@ -105,6 +106,8 @@ def service(row: Service, now: Snapshot, *, version: ApiVersion, defaults: bool 
     extensions = msgspec.to_builtins(row.extensions)
     if row.pending_reason:
         extensions["PendingReason"] = row.pending_reason
+    if row.rebalance is not None:
+        extensions["Rebalancing"] = msgspec.to_builtins(row.rebalance)
     if extensions:
         shown["Shoal"] = extensions
     return shown
@@ -170,7 +173,7 @@ def task(row: Task, now: Snapshot) -> Json:
         "Labels": {},
         "Spec": task_spec(template.spec),
         "ServiceID": row.service_id,
-        "Status": _task_status(row.status),
+        "Status": _task_status(row, now),
         "DesiredState": row.desired_state.wire,
     }
     if row.node_id:
@@ -181,13 +184,17 @@ def task(row: Task, now: Snapshot) -> Json:
         shown["Slot"] = slot
     if row.job_iteration or (owner is not None and owner.job_status is not None):
         shown["JobIteration"] = {"Index": row.job_iteration}
+    if row.resources:
+        shown["AssignedGenericResources"] = [{"NamedResourceSpec": {"Kind": one.kind, "Value": one.value}} for one in row.resources]
     attachments = [_attachment(place, now) for place in row.attachments]
     if attachments:
         shown["NetworksAttachments"] = attachments
     return shown
 
 
-def _task_status(status: TaskStatus) -> Json:
+def _task_status(row: Task, now: Snapshot) -> Json:
+    """A task that is held at READY says why; what it reported itself comes first."""
+    status = row.status if row.status.err else replace(row.status, err=held_back(now, row))
     shown: Json = {"Timestamp": timestamp(status.timestamp), "State": status.state.wire, "Message": status.message}
     if status.err:
         shown["Err"] = status.err

@@ -145,6 +145,7 @@ class World:
             if wanted.changes:
                 changed = True
                 self.do(*wanted.changes)
+                self.soft.looked_at(key for key in affected(self.now, before, None) if isinstance(key, str))
         raise AssertionError("the orchestrator never comes to rest")
 
     def equip(self) -> bool:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster.api.specs import SECOND, RestartPolicy
+from cluster.api.specs import SECOND, Extensions, RestartPolicy
 from cluster.api.states import NodeState, TaskState
 
 
@@ -116,7 +116,7 @@ def test_a_lost_node_is_no_failure_and_waits_for_no_delay(world, make_web) -> No
 
 def test_of_each_slot_as_many_tasks_are_kept_as_the_cluster_says(make_world, make_web, at_once) -> None:
     world = make_world(history=3)
-    world.create(make_web(replicas=2, restart_policy=at_once))
+    world.create(make_web(replicas=2, restart_policy=at_once), extensions=Extensions(restart_backoff=0))
     for _ in range(6):
         world.settle()
         fail(world)

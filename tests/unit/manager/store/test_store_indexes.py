@@ -9,8 +9,10 @@ from cluster.api.changes import Change, ChangeSet, Put, Remove, TaskChange
 from cluster.api.objects import Attachment, Endpoint, Network, Secret, Service, Task, TaskStatus, VirtualIP
 from cluster.api.specs import (
     ContainerSpec,
+    Dependency,
     DiscreteResource,
     EndpointSpec,
+    Extensions,
     GenericResource,
     NamedResource,
     NetworkAttachmentConfig,
@@ -73,6 +75,7 @@ def some_service(rng: Random, now: Snapshot) -> Change:
         spec=some_spec(rng, service_id),
         previous_spec=None if present is None else present.spec,
         endpoint=rng.choice((None, endpoint)),
+        extensions=Extensions(depends_on=tuple(Dependency(service=one) for one in rng.sample(("s1", "S2", "s9"), rng.randrange(3)))),
     )
     return Put(object=service, base=0 if present is None else present.version)
 
@@ -102,6 +105,7 @@ def some_step(rng: Random, now: Snapshot) -> Change:
             TaskChange(id=task_id, node_id=rng.choice(NODES)),
             TaskChange(id=task_id, desired_state=TaskState.SHUTDOWN),
             TaskChange(id=task_id, attachments=some_attachments(rng)),
+            TaskChange(id=task_id, resources=(NamedResource(kind="disk", value=rng.choice("ab")),)),
             TaskChange(id=task_id, status=status, node_id="n1", attachments=some_attachments(rng)),
         )
     )
@@ -181,6 +185,7 @@ def rebuilt(now: Snapshot) -> Indexes:
         host_ports=claimed(published(now, "host")),
         users=grouped((reference, one.id) for one in now.services.values() for reference in references_of(one.spec)),
         template_uses=counted((task.service_id, task.template_version) for task in tasks),
+        dependents=claimed((other.service.lower(), one.id) for one in now.services.values() for other in one.extensions.depends_on),
     )
 
 
@@ -245,8 +250,13 @@ def used(now: Snapshot):
         generic = [one for each in reserved for one in each.generic_resources]
         usage = Usage(
             nano_cpus=sum(one.nano_cpus for one in reserved),
-            generic=counted("gpu" for one in generic if one.discrete_resource_spec for _ in range(one.discrete_resource_spec.value)),
-            named_counts=counted(("disk", one.named_resource_spec.value) for one in generic if one.named_resource_spec),
+            generic=counted(
+                [
+                    *("gpu" for one in generic if one.discrete_resource_spec for _ in range(one.discrete_resource_spec.value)),
+                    *("disk" for one in generic if one.named_resource_spec),
+                ]
+            ),
+            named_counts=counted((one.kind, one.value) for task in held for one in task.resources),
             port_counts=counted(
                 (port.protocol, port.published_port, port.host_ip)
                 for task in held

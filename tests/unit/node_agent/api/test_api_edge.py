@@ -7,11 +7,11 @@ from cluster.api.specs import Extensions, NetworkSpec, NodeSpec, ServiceSpec
 from cluster.api.states import Availability, Role
 from manager.controlapi.validate_names import check_name
 from node_agent.api.edge import as_value
+from node_agent.api.extensions import extensions_of
 from node_agent.api.http import Headers
 from node_agent.api.made_up_names import made_up_name
 from node_agent.api.messages import ApiRequest, Peer, Query
 from node_agent.api.nodes import spec_from as node_spec
-from node_agent.api.services import extensions_of
 from node_agent.api.versions import NEWEST
 
 
@@ -74,8 +74,8 @@ def test_a_made_up_name_is_the_same_for_the_same_id_and_a_name_in_dns() -> None:
 
 def test_an_unknown_label_of_ours_is_not_passed_over() -> None:
     with pytest.raises(InvalidArgument, match=r"io\.shoal\.drain-timout means nothing .* it knows io\.shoal\.drain-timeout"):
-        extensions_of(request(), ServiceSpec(labels={"io.shoal.drain-timout": "5s"}))
-    assert extensions_of(request(), ServiceSpec(labels={"io.shoal.drain-timeout": "1.5s"})) == Extensions(drain_timeout=1_500_000_000)
+        extensions_of(None, ServiceSpec(labels={"io.shoal.drain-timout": "5s"}))
+    assert extensions_of(None, ServiceSpec(labels={"io.shoal.drain-timeout": "1.5s"})) == Extensions(drain_timeout=1_500_000_000)
 
 
 def request() -> ApiRequest:

@@ -1,0 +1,176 @@
+"""Why is it not as it should be? What each stage of the pipeline knows of a task or a service, in words. Pure.
+
+Each stage explains itself (the scheduler its filters, the allocator its pools, the orchestrator what it waits for); this only puts
+together what concerns one task or service, and decides nothing.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from msgspec import Struct
+
+from cluster.api.ids import Id
+from cluster.api.objects import Node, Service, Task
+from cluster.api.specs import SECOND, Mode, mode_of, replicas_of
+from cluster.api.states import Availability, NodeState, TaskState, UpdateState
+from manager.allocator.addresses import pool_of
+from manager.allocator.desk import attached
+from manager.orchestrator.dependencies import unmet
+from manager.orchestrator.restart import PATIENCE
+from manager.scheduler.explain import Refusal, refusals
+from manager.store.snapshot import Snapshot
+
+TASKS_SHOWN = 50
+NODES_SHOWN = 100
+_FAILED = (TaskState.FAILED, TaskState.REJECTED, TaskState.ORPHANED)
+
+
+class TaskWhy(Struct, frozen=True, kw_only=True, gc=False):
+    task: Task
+    name: str
+    reasons: tuple[str, ...]
+    nodes: tuple[Refusal, ...] = ()
+
+
+class ServiceWhy(Struct, frozen=True, kw_only=True, gc=False):
+    service: Service
+    running: int
+    desired: int
+    reasons: tuple[str, ...]
+    tasks: tuple[TaskWhy, ...]
+    """Those that are not as they should be, and of each slot that failed its last failure."""
+
+
+def of_service(now: Snapshot, service: Service) -> ServiceWhy:
+    tasks = sorted(now.tasks_of(service.id).values(), key=lambda task: (task.slot, task.node_id, task.created_at, task.id))
+    present = [task for task in tasks if task.desired_state <= TaskState.COMPLETE]
+    fit = [task for task in present if task.state is TaskState.RUNNING and task.status.ready and not _is_away(now, task)]
+    failures = {(task.slot, "" if task.slot else task.node_id): task for task in tasks if task.state in _FAILED}
+    wrong = [task for task in present if task not in fit] if len(fit) < len(present) else []
+    shown = [*wrong, *(task for task in failures.values() if task not in wrong)]
+    return ServiceWhy(
+        service=service,
+        running=len(fit),
+        desired=_desired(service, present),
+        reasons=tuple(_of_service(now, service)),
+        tasks=tuple(of_task(now, task) for task in shown[:TASKS_SHOWN]),
+    )
+
+
+def of_task(now: Snapshot, task: Task) -> TaskWhy:
+    template = now.template_of(task)
+    waits = task.state is TaskState.PENDING and task.desired_state <= TaskState.COMPLETE
+    return TaskWhy(
+        task=task,
+        name=f"{template.service_name}.{task.slot or task.node_id}",
+        reasons=tuple(_of_task(now, task)),
+        nodes=tuple(refusals(now, task)[:NODES_SHOWN]) if waits else (),
+    )
+
+
+def _desired(service: Service, present: Iterable[Task]) -> int:
+    return replicas_of(service.spec) if mode_of(service.spec) is Mode.REPLICATED else len(list(present))
+
+
+# -- services ----------------------------------------------------------------------------------------------------------------------------
+def _of_service(now: Snapshot, service: Service) -> Iterator[str]:
+    status = service.update_status
+    if status is not None and status.state not in (UpdateState.COMPLETED, UpdateState.ROLLBACK_COMPLETED):
+        yield f"update: {status.state.value.replace('_', ' ')}: {status.message}"
+    if service.pending_reason:
+        yield f"network: {service.pending_reason}"
+    if reason := unmet(now, service):
+        yield f"start order: {reason}"
+    if service.rebalance is not None:
+        yield f"rebalance: under way, {service.rebalance.at_once} at a time, at most {service.rebalance.left} more moves"
+    for target in attached(service.spec.task_template, service.spec.networks):
+        network = now.networks.get(target.target)
+        if network is None:
+            yield f"network: {target.target} does not exist"
+        elif network.pending_reason:
+            yield f"network: {network.spec.name}: {network.pending_reason}"
+        elif (pool := pool_of(network, now.addresses(network.id))) is not None:
+            yield f"addresses: network {network.spec.name} ({network.subnet}) has {pool.used} of {pool.usable} in use"
+
+
+# -- tasks -------------------------------------------------------------------------------------------------------------------------------
+def _of_task(now: Snapshot, task: Task) -> Iterator[str]:
+    if task.state.ended:
+        yield _end_of(task)
+        return
+    node = now.nodes.get(task.node_id)
+    if task.node_id and (node is None or node.status.state is NodeState.DOWN):
+        yield f"node: {_called(node, task.node_id)} is {'gone' if node is None else 'down'}; what runs there is not known"
+    if task.desired_state > TaskState.COMPLETE:
+        yield f"it shall stop, and is {task.state.wire} still{_on(node)}"
+        return
+    if held := held_back(now, task) or _is_next(now, task):
+        yield held
+    if task.state < TaskState.ASSIGNED:
+        yield task.status.err or _early(now, task)
+    elif task.state < TaskState.RUNNING:
+        yield f"{task.state.wire}{_on(node)}: {task.status.err or task.status.message or 'no word from there yet'}"
+    elif not task.status.ready:
+        yield f"running{_on(node)}, but not ready for traffic: {task.status.err or 'it does not listen yet'}"
+    else:
+        yield f"running{_on(node)}"
+    if task.replaces in now.tasks and now.tasks[task.replaces].desired_state <= TaskState.COMPLETE:
+        yield f"task {task.replaces} stops once this one serves"
+
+
+def held_back(now: Snapshot, task: Task) -> str:
+    """Why a task is kept from starting for long; empty for one that is not, or only waits for its turn."""
+    if task.state.ended or task.desired_state is not TaskState.READY:
+        return ""
+    service = now.services.get(task.service_id)
+    if service is not None and (reason := unmet(now, service)):
+        return reason
+    if task.start_after and task.quick_failures >= PATIENCE:
+        return f"back-off after {task.quick_failures} quick failures in a row: starts {_seconds(task.start_after)} after it was created"
+    return ""
+
+
+def _is_next(now: Snapshot, task: Task) -> str:
+    """The usual reasons for being made ready ahead of the start."""
+    if task.desired_state is not TaskState.READY:
+        return ""
+    if task.start_after:
+        return f"restart delay: starts {_seconds(task.start_after)} after it was created"
+    others = now.tasks_of_slot(task.service_id, task.slot, "" if task.slot else task.node_id)
+    if any(other.desired_state > TaskState.COMPLETE and not other.state.ended and other.id != task.id for other in others):
+        return "waiting for the task before it to stop"
+    return ""
+
+
+def _early(now: Snapshot, task: Task) -> str:
+    service = now.services.get(task.service_id)
+    if service is not None and service.pending_reason:
+        return service.pending_reason
+    stage = "the allocator has not come to it yet" if task.state is TaskState.NEW else "the scheduler has not come to it yet"
+    return f"{task.state.wire}: {stage}"
+
+
+def _end_of(task: Task) -> str:
+    code = 0 if task.status.container is None else task.status.container.exit_code
+    said = task.status.err or task.status.message
+    exit_code = f" with exit code {code}" if code else ""
+    return f"{task.state.wire}{exit_code}" + (f": {said}" if said else "")
+
+
+def _is_away(now: Snapshot, task: Task) -> bool:
+    node = now.nodes.get(task.node_id)
+    return node is None or node.status.state is NodeState.DOWN
+
+
+def _on(node: Node | None) -> str:
+    if node is None:
+        return ""
+    drained = ", which is drained" if node.spec.availability is Availability.DRAIN else ""
+    return f" on {_called(node, node.id)}{drained}"
+
+
+def _called(node: Node | None, node_id: Id) -> str:
+    return node_id if node is None else node.spec.name or node.description.hostname or node.id
+
+
+def _seconds(nanoseconds: int) -> str:
+    return f"{nanoseconds / SECOND:g}s"

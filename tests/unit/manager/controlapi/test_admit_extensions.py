@@ -1,0 +1,162 @@
+"""What Shoal adds to services is admitted whole or refused with its cure; the past of a service can be gone back to."""
+
+import pytest
+
+from cluster.api.changes import ChangeSet
+from cluster.api.commands import Command, CreateService, RebalanceService, UpdateService
+from cluster.api.errors import InvalidArgument, NotFound
+from cluster.api.objects import Rebalance
+from cluster.api.specs import (
+    ContainerSpec,
+    Dependency,
+    Device,
+    Extensions,
+    GlobalMode,
+    Readiness,
+    ReplicatedMode,
+    ServiceMode,
+    ServiceSpec,
+    TaskSpec,
+)
+from manager.controlapi.admit import admit
+from manager.store.apply import PAST_BYTES, PAST_SPECS, apply
+from manager.store.snapshot import EMPTY_SNAPSHOT, Snapshot
+
+
+def done(now: Snapshot, command: Command) -> Snapshot:
+    now, refusal = apply(now, now.version + 1, ChangeSet(at=now.version + 1, changes=admit(now, command).changes))
+    assert refusal is None, refusal
+    return now
+
+
+def spec(name: str = "web", image: str = "a", **fields: object) -> ServiceSpec:
+    return ServiceSpec(**{"name": name, "task_template": TaskSpec(container_spec=ContainerSpec(image=image)), **fields})
+
+
+def after(*names: str) -> Extensions:
+    return Extensions(depends_on=tuple(Dependency(service=name) for name in names))
+
+
+def create(now: Snapshot, name: str, extensions: Extensions = Extensions()) -> Snapshot:  # noqa: B008 - a frozen value
+    return done(now, CreateService(id=f"id-{name}", spec=spec(name), extensions=extensions))
+
+
+def update(now: Snapshot, image: str, **fields: object) -> Snapshot:
+    present = now.services["id-web"]
+    wish = {"spec": spec(image=image), "version": present.spec_version, **fields}
+    return done(now, UpdateService(request_id=f"r{now.version}", id="id-web", **wish))
+
+
+def images(now: Snapshot) -> list[str]:
+    return [past.spec.task_template.container_spec.image for past in now.services["id-web"].history]
+
+
+# -- start order -----------------------------------------------------------------------------------------------------------------------
+def test_a_circle_is_refused_and_shown() -> None:
+    now = create(create(EMPTY_SNAPSHOT, "b", after("c")), "a", after("B"))
+    with pytest.raises(InvalidArgument, match="depends_on goes round in a circle: c -> a -> B -> c"):
+        create(now, "c", after("a"))
+    with pytest.raises(InvalidArgument, match="web -> web"):
+        create(now, "web", after("web"))
+
+
+def test_an_update_can_close_a_circle_too() -> None:
+    now = create(create(EMPTY_SNAPSHOT, "web"), "a", after("web"))
+    with pytest.raises(InvalidArgument, match="circle: web -> a -> web"):
+        update(now, "b", extensions=after("a"))
+
+
+def test_a_service_may_depend_on_what_does_not_exist_yet() -> None:
+    assert "id-web" in create(EMPTY_SNAPSHOT, "web", after("db")).services
+
+
+# -- extensions by themselves ----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("extensions", "words"),
+    [
+        (Extensions(restart_backoff=-1), "restart-backoff"),
+        (Extensions(rebalance=-1), "rebalance"),
+        (Extensions(on_disconnect="panic"), "use keep or stop"),
+        (Extensions(readiness=Readiness(test=("true",))), "CMD-SHELL"),
+        (Extensions(readiness=Readiness(test=("CMD", "true"), interval=-1)), "negative"),
+        (Extensions(depends_on=(Dependency(service=""),)), "names no service"),
+        (Extensions(depends_on=(Dependency(service="db", condition="ready"),)), "service_healthy"),
+        (Extensions(devices=(Device(path_on_host="kvm"),)), "absolute path"),
+        (Extensions(devices=(Device(path_on_host="/dev/kvm", cgroup_permissions="rx"),)), "r, w and m"),
+        (Extensions(devices=(Device(path_on_host="/dev/kvm"),) * 65), "at most 64"),
+    ],
+)
+def test_nonsense_is_refused(extensions: Extensions, words: str) -> None:
+    with pytest.raises(InvalidArgument, match=words):
+        create(EMPTY_SNAPSHOT, "web", extensions)
+
+
+def test_devices_are_part_of_what_tasks_are_made_from_and_readiness_is_not() -> None:
+    now = create(EMPTY_SNAPSHOT, "web")
+    version = now.services["id-web"].template_version
+    now = update(now, "a", extensions=Extensions(readiness=Readiness(test=("CMD", "true"))))
+    assert now.services["id-web"].template_version == version
+    now = update(now, "a", extensions=Extensions(devices=(Device(path_on_host="/dev/kvm"),)))
+    assert now.services["id-web"].template_version != version
+
+
+# -- rebalancing -----------------------------------------------------------------------------------------------------------------------
+def test_a_rebalancing_may_make_as_many_moves_as_there_are_tasks() -> None:
+    mode = ServiceMode(replicated=ReplicatedMode(replicas=7))
+    now = done(EMPTY_SNAPSHOT, CreateService(id="id-web", spec=spec(mode=mode)))
+    now = done(now, RebalanceService(request_id="r", id="id-web", at_once=2))
+    assert now.services["id-web"].rebalance == Rebalance(at_once=2, left=7)
+    assert admit(now, RebalanceService(request_id="r", id="id-web", at_once=2)).changes == ()
+
+
+def test_only_replicated_services_can_be_rebalanced() -> None:
+    now = done(EMPTY_SNAPSHOT, CreateService(id="id-web", spec=spec(mode=ServiceMode(global_=GlobalMode()))))
+    with pytest.raises(InvalidArgument, match="service web is global"):
+        admit(now, RebalanceService(request_id="r", id="id-web"))
+
+
+# -- history ---------------------------------------------------------------------------------------------------------------------------
+def test_earlier_specs_are_kept_newest_first_and_bounded() -> None:
+    now = create(EMPTY_SNAPSHOT, "web")
+    for number in range(PAST_SPECS + 3):
+        now = update(now, f"i{number}")
+    assert images(now) == [f"i{number}" for number in reversed(range(2, PAST_SPECS + 2))]
+
+
+def test_large_specs_are_kept_as_long_as_there_is_room() -> None:
+    now = create(EMPTY_SNAPSHOT, "web")
+    for number in range(6):
+        now = update(now, "a", spec=spec(labels={"big": "x" * (PAST_BYTES // 3), "n": str(number)}))
+    assert len(now.services["id-web"].history) == 2
+
+
+def test_no_change_carries_the_history() -> None:
+    now = update(create(EMPTY_SNAPSHOT, "web"), "b")
+    wish = UpdateService(request_id="r", id="id-web", version=now.services["id-web"].spec_version, spec=spec(image="c"))
+    puts = [change.object for change in admit(now, wish).changes if hasattr(change, "object")]
+    assert [put.history for put in puts] == [()]
+
+
+def test_a_roll_back_goes_to_any_version_of_the_history_with_its_extensions() -> None:
+    old = Extensions(restart_backoff=7)
+    now = create(EMPTY_SNAPSHOT, "web", old)
+    first = now.services["id-web"].spec_version
+    now = update(update(now, "b", extensions=Extensions(restart_backoff=9)), "c")
+    now = update(now, "", rollback=True, rollback_to=first)
+    service = now.services["id-web"]
+    assert service.spec.task_template.container_spec.image == "a"
+    assert service.extensions == old
+    assert images(now) == ["c", "b", "a"]
+
+
+def test_a_version_that_is_not_kept_is_refused_with_those_that_are() -> None:
+    now = update(create(EMPTY_SNAPSHOT, "web"), "b")
+    with pytest.raises(NotFound, match="service web has no version 99 in its history; there is 1"):
+        update(now, "", rollback=True, rollback_to=99)
+
+
+def test_a_plain_roll_back_brings_the_previous_extensions_back_too() -> None:
+    device = Extensions(devices=(Device(path_on_host="/dev/kvm"),))
+    now = update(create(EMPTY_SNAPSHOT, "web"), "a", extensions=device)
+    now = update(now, "", rollback=True)
+    assert now.services["id-web"].extensions == Extensions()
