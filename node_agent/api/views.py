@@ -182,7 +182,7 @@ def task(row: Task, now: Snapshot) -> Json:
     is_job = owner is not None and owner.spec.mode.replicated_job is not None
     if slot := row.slot - is_job:  # Docker counts the slots of jobs from 0, and leaves 0 out
         shown["Slot"] = slot
-    if row.job_iteration or (owner is not None and owner.job_status is not None):
+    if row.job_iteration or (owner is not None and (is_job or owner.spec.mode.global_job is not None)):
         shown["JobIteration"] = {"Index": row.job_iteration}
     if row.resources:
         shown["AssignedGenericResources"] = [{"NamedResourceSpec": {"Kind": one.kind, "Value": one.value}} for one in row.resources]
@@ -233,15 +233,15 @@ def _network_of_task(row: Network) -> Json:
 # -- nodes ----------------------------------------------------------------------------------------------------------------------------
 def node(row: Node, managers: Mapping[str, ManagerView], *, tls_info: Json | None = None) -> Json:
     description: Json = msgspec.to_builtins(row.description)
-    for ours in ("Subnets", "FeatureLevel"):
+    for ours in ("Subnets", "FeatureLevel", "Trouble"):
         description.pop(ours, None)
     description.setdefault("Hostname", "")
     for part in ("Platform", "Resources", "Engine"):
         description.setdefault(part, {})
     description.setdefault("TLSInfo", tls_info or {})
     status: Json = {"State": row.status.state.value, "Addr": row.status.addr}
-    if row.status.message:
-        status["Message"] = row.status.message
+    if message := row.status.message or "; ".join(row.description.trouble):
+        status["Message"] = message
     shown: Json = {**_head(row), "Spec": msgspec.to_builtins(row.spec), "Description": description, "Status": status}
     if not row.spec.name:
         shown["Spec"].pop("Name", None)

@@ -3,7 +3,7 @@
 import pytest
 
 from node_agent.network.firewall import docker_user_rule, firewall_chains, firewall_lookups
-from node_agent.network.ingress import Places, Published, ingress_chains, ingress_lookups
+from node_agent.network.ingress import Holding, Places, Published, ingress_chains, ingress_lookups
 from node_agent.network.marks import number_mark, number_mask, ours_bit, routing_number, routing_table
 
 WEB = Published(protocol="tcp", port=8080, target=80, local=("10.0.1.2", "10.0.1.3"), remote={"10.96.0.3": 1, "10.96.0.2": 2})
@@ -39,6 +39,20 @@ def test_a_task_that_leaves_gets_what_other_nodes_still_send_and_nothing_from_he
     assert chains["l_tcp_8080"].rules == ("meta l4proto tcp dnat to 10.0.1.2:80",)
     stays = Published(protocol="tcp", port=8080, target=80, local=("10.0.1.3",), leaving=("10.0.1.2",))
     assert ingress_chains([stays], mark_base=20, numbers={})["l_tcp_8080"].rules == ("meta l4proto tcp dnat to 10.0.1.3:80",)
+
+
+def test_a_port_that_somebody_else_has_is_left_to_them_and_still_taken_from_other_nodes() -> None:
+    lookups = ingress_lookups([WEB], Places(), mark_base=20, holding=Holding(taken={("tcp", "", 8080): "nginx (process 7)"}))
+    assert (lookups["published"].elements, lookups["held"].elements) == ({}, {})
+    assert lookups["arrived"].elements == {"tcp . 8080": "goto l_tcp_8080"}
+
+
+def test_an_address_that_somebody_listens_at_is_left_to_them_alone() -> None:
+    holding = Holding(besides=frozenset({("127.0.0.53", "tcp", 8080)}))
+    lookups = ingress_lookups([WEB], Places(), mark_base=20, holding=holding)
+    assert lookups["besides"].elements == {"127.0.0.53 . tcp . 8080": ""}
+    assert lookups["published"].elements == {"tcp . 8080": "goto n_tcp_8080"}
+    assert ingress_chains([WEB], mark_base=20, numbers={})["c_out"].rules[1] == "ip daddr . meta l4proto . th dport @besides accept"
 
 
 def test_a_port_on_a_chosen_address_answers_there_only() -> None:
