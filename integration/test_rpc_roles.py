@@ -10,7 +10,7 @@ import grpc
 import msgspec
 import pytest
 
-from cluster.api.contracts import CONTRACTS, Caller, CertificateRequest, IssuedCertificate, NodeCA
+from cluster.api.contracts import CONTRACTS, Caller, CertificateRequest, Dispatcher, Frame, IssuedCertificate, NodeCA, RaftPeer
 from cluster.api.errors import Forbidden, ShoalError, Unauthorized
 from cluster.api.states import Role
 from cluster.rpc import tls
@@ -143,6 +143,28 @@ async def test_an_allowed_caller_gets_through_and_is_named(served: tuple[str, Ro
     assert [(name, caller.node_id, caller.role) for name, caller in everything.reached] == [
         ("renew", "goodnode00000000000000000", Role.WORKER)
     ]
+
+
+async def test_a_refused_stream_leaves_nobody_waiting_for_the_next_request(served: tuple[str, Root, Everything]) -> None:
+    address, authority, _ = served
+
+    ended = []
+
+    async def for_ever() -> AsyncIterator[Any]:
+        try:
+            yield Frame(b"x")
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    async with Remote(address, identity(authority, REMOVED, Role.MANAGER)) as remote:
+        for _ in range(3):
+            with pytest.raises(ShoalError):
+                await remote.send_all(RaftPeer.exchange, for_ever())
+            with pytest.raises(ShoalError):
+                async for _ in remote.exchange(Dispatcher.session, for_ever()):
+                    pass
+        assert len(ended) == 6
 
 
 async def test_tls_1_2_is_not_spoken(served: tuple[str, Root, Everything]) -> None:

@@ -3,7 +3,9 @@
 Errors come back as the class they were raised as; a peer that cannot be reached is `Unavailable`.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import grpc
@@ -58,9 +60,10 @@ class Remote:
     ) -> Response:
         """Stream requests until they end (or for ever); returns the one answer."""
         facts, decode = _facts(method)
-        call = self._channel.stream_unary(facts.path, _encoder.encode, decode)
+        call = self._channel.stream_unary(facts.path, _encoder.encode, decode)()
         try:
-            answer: Response = await call(requests)
+            async with _fed(call, requests):
+                answer: Response = await call
         except grpc.aio.AioRpcError as failed:
             raise _ours(failed, self.address) from failed
         return answer
@@ -72,14 +75,39 @@ class Remote:
     ) -> AsyncIterator[Response]:
         """Stream both ways; ends when the peer ends it."""
         facts, decode = _facts(method)
-        call = self._channel.stream_stream(facts.path, _encoder.encode, decode)(requests)
+        call = self._channel.stream_stream(facts.path, _encoder.encode, decode)()
         try:
-            async for answer in call:
-                yield answer
+            async with _fed(call, requests):
+                async for answer in call:
+                    yield answer
         except grpc.aio.AioRpcError as failed:
             raise _ours(failed, self.address) from failed
-        finally:
-            call.cancel()
+
+
+@asynccontextmanager
+async def _fed(call: Any, requests: AsyncIterator[Any]) -> AsyncIterator[None]:
+    """Send the requests beside the block, and end the call with it.
+
+    The sender is ours: gRPC's own waits for the next request for ever once the peer has ended the call.
+    """
+    sending = asyncio.ensure_future(_send(call, requests))
+    try:
+        yield
+    finally:
+        call.cancel()
+        sending.cancel()
+        await asyncio.wait([sending])
+        if not sending.cancelled():
+            sending.result()
+
+
+async def _send(call: Any, requests: AsyncIterator[Any]) -> None:
+    try:
+        async for request in requests:
+            await call.write(request)
+        await call.done_writing()
+    except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        pass  # the call has ended: whoever waits for its answers is told why
 
 
 def _facts(method: Callable[..., object]) -> tuple[Method, Callable[[bytes], Any]]:
