@@ -3,8 +3,6 @@
 This is about tasks that failed (or ended). Tasks of lost or drained nodes did not: they are replaced without delay and uncounted.
 """
 
-from collections.abc import Iterable
-
 from cluster.api.objects import Task
 from cluster.api.specs import SECOND, RestartPolicy, TaskSpec
 from cluster.api.states import TaskState
@@ -13,9 +11,6 @@ from manager.store.indexes import slot_of
 
 DELAY = 5 * SECOND
 """Between a failure and the next start, unless the policy says otherwise."""
-
-LONGEST = 60 * SECOND
-"""Between two tries of what is rejected every time."""
 
 PATIENCE = 3
 """Quick failures in a row before back-off begins."""
@@ -29,14 +24,8 @@ def policy_of(spec: TaskSpec) -> RestartPolicy:
     return spec.restart_policy or RestartPolicy()
 
 
-def delay_of(policy: RestartPolicy, *, rejections: int = 0) -> int:
-    """Before the next start. A node that cannot even make a task ready is asked ever more slowly: an image that is missing
-    now will be missing in a second too, and every try is written down on every manager.
-    """
-    delay = DELAY if policy.delay is None else policy.delay
-    if rejections < 2:
-        return delay
-    return max(delay, min(LONGEST, (delay or SECOND) << (rejections - 1)))
+def delay_of(policy: RestartPolicy) -> int:
+    return DELAY if policy.delay is None else policy.delay
 
 
 def backoff_of(policy: RestartPolicy, cap: int | None, quick_failures: int) -> int:
@@ -44,16 +33,6 @@ def backoff_of(policy: RestartPolicy, cap: int | None, quick_failures: int) -> i
     if quick_failures < PATIENCE:
         return 0
     return min(CAP if cap is None else cap, max(delay_of(policy), SECOND) << min(quick_failures - PATIENCE + 1, 20))
-
-
-def rejections(tasks: Iterable[Task]) -> int:
-    """How many tasks of a slot were rejected one after the other, up to its last one, as far as its history goes back."""
-    count = 0
-    for task in sorted(tasks, key=lambda one: (one.created_at, one.restarts, one.version, one.id), reverse=True):
-        if task.state is not TaskState.REJECTED:
-            break
-        count += 1
-    return count
 
 
 def restarts(policy: RestartPolicy, task: Task, *, soft: Soft, at: Moment) -> bool:

@@ -50,7 +50,7 @@ def tend(slot: Slot, tasks: tuple[Task, ...], service: Service, round_: Round, *
             else:
                 round_.want(task, TaskState.SHUTDOWN)
         elif task.state.ended:
-            replaced = not _is_held(slot, task, service, round_) and _follow(slot, tasks, task, service, round_, goal=goal)
+            replaced = not _is_held(slot, task, service, round_) and _follow(slot, task, service, round_, goal=goal)
         elif why is not None:
             replaced = _displace(slot, tasks, task, service, round_, why=why)
         else:
@@ -107,7 +107,7 @@ def _is_due(slot: Slot, task: Task, round_: Round) -> bool:
     return True
 
 
-def _follow(slot: Slot, tasks: tuple[Task, ...], task: Task, service: Service, round_: Round, *, goal: TaskState) -> bool:
+def _follow(slot: Slot, task: Task, service: Service, round_: Round, *, goal: TaskState) -> bool:
     """A task ended that should not have: the policy says whether and when the next one starts."""
     round_.want(task, TaskState.SHUTDOWN)
     policy = restart.policy_of(service.spec.task_template)
@@ -116,10 +116,9 @@ def _follow(slot: Slot, tasks: tuple[Task, ...], task: Task, service: Service, r
     count, quick = 0, 0
     if round_.clean(task, service):
         count, quick = task.restarts + 1, round_.soft.quick_failures(task, round_.at)
-    delay = max(
-        restart.delay_of(policy, rejections=restart.rejections(one for one in tasks if round_.clean(one, service))),
-        restart.backoff_of(policy, service.extensions.restart_backoff, quick),
-    )
+    others = len(round_.now.nodes) - 1 if slot[1] and task.state is TaskState.REJECTED else 0
+    # what one node rejects, for want of an image or a path, another may take: each has its turn before the pause grows
+    delay = max(restart.delay_of(policy), restart.backoff_of(policy, service.extensions.restart_backoff, quick - others))
     desired = TaskState.READY if delay else goal
     round_.create(service, slot, desired, start_after=delay, restarts=count, quick_failures=quick, iteration=task.job_iteration)
     return True

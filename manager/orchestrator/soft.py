@@ -63,7 +63,9 @@ class Soft:
         return sum(1 for when in self._restarted.get(slot, {}).values() if (at.monotonic - when) * SECOND < window)
 
     def quick_failures(self, task: Task, at: Moment) -> int:
-        """How many tasks in a row, this ended one included, ended soon after their start."""
+        """How many tasks in a row, this ended one included, ended soon after their start, or never came to it."""
+        if task.state is TaskState.REJECTED:
+            return task.quick_failures + 1
         ran = self._ran.get(task.id, self.since)
         return task.quick_failures + 1 if ran is None or at.monotonic - ran < QUICK else 0
 

@@ -29,8 +29,8 @@ ASSIGNED = "scheduler assigned task to node"
 CONFIRMED = "scheduler confirmed task can run on preassigned node"
 PENDING = "pending task scheduling"
 
-Faults = Mapping[Id, Mapping[Id, int]]
-"""service -> node -> how often its tasks failed there lately"""
+Faults = Mapping[TemplateKey, Mapping[Id, int]]
+"""template -> node -> how often its tasks failed there lately"""
 
 NO_FAULTS: Faults = {}
 NOWHERE: Mapping[Id, int] = {}
@@ -93,7 +93,7 @@ class _Round:
                 self._confirm(task, needs)
             else:
                 if group is None:
-                    group = Group(service_id, needs, self._fleet, self._faults.get(service_id, NOWHERE))
+                    group = Group(service_id, needs, self._fleet, self._faults.get((service_id, members[0].template_version), NOWHERE))
                 place = None if refusal else group.take()
                 if place is not None:
                     node_id, named = place

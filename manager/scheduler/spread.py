@@ -15,11 +15,11 @@ from manager.scheduler.fleet import Fleet
 from manager.scheduler.needs import Needs
 
 FAILURES = 5
-"""As many failures of a service on a node within five minutes put the node last for it."""
+"""As many failures of a service on a node within five minutes put the node behind the others for it; as many again, further behind."""
 
 
-Rank = tuple[bool, int, int, Id]
-"""Shunned, tasks of the service, tasks, id: the least is taken."""
+Rank = tuple[int, int, int, Id]
+"""How much it is shunned, tasks of the service, tasks, id: the least is taken."""
 
 
 class Judge:
@@ -36,7 +36,7 @@ class Judge:
         self.fleet = fleet
         self.here = fleet.of_service(service_id)
         """Tasks of the service by node."""
-        self.shunned = frozenset(node_id for node_id, count in faults.items() if count >= FAILURES)
+        self.shunned = {node_id: count // FAILURES for node_id, count in faults.items() if count >= FAILURES}
         self.refusals: Counter[Filter] = Counter()
 
     def fits(self, node_id: Id) -> bool:
@@ -50,7 +50,7 @@ class Judge:
         return False
 
     def rank(self, node_id: Id) -> Rank:
-        return (node_id in self.shunned, self.here.get(node_id, 0), self.fleet.loads.get(node_id, 0), node_id)
+        return (self.shunned.get(node_id, 0), self.here.get(node_id, 0), self.fleet.loads.get(node_id, 0), node_id)
 
 
 class Group:
@@ -122,7 +122,7 @@ class Leaf:
             if node_id not in here and node_id not in shunned:
                 found = node_id
                 break
-            heap.append((node_id in shunned, here.get(node_id, 0), loads.get(node_id, 0), node_id))
+            heap.append((shunned.get(node_id, 0), here.get(node_id, 0), loads.get(node_id, 0), node_id))
         judge.fleet.visits += visits
         return found
 

@@ -112,6 +112,7 @@ async def test_failures_are_remembered_for_five_minutes() -> None:
         failed = TaskStatus(state=TaskState.FAILED)
         await stage.proposer.propose([TaskChange(id=task_id, node_id="n", status=failed)])
         faults.observe(stage.store.snapshot, [task_id, task_id, "unknown"], 100.0 * number)
-    assert faults.recent(250.0) == {"s": {"n": 3}}
-    assert faults.recent(WINDOW_SECONDS + 1) == {"s": {"n": 2}}
+    template = stage.store.snapshot.services["s"].template_version
+    assert faults.recent(250.0) == {("s", template): {"n": 3}}
+    assert faults.recent(WINDOW_SECONDS + 1) == {("s", template): {"n": 2}}
     assert faults.recent(1000.0) == {}

@@ -197,10 +197,18 @@ def test_a_part_that_is_full_leaves_the_rest_to_the_others() -> None:
 
 def test_a_node_where_the_service_keeps_failing_comes_last() -> None:
     now = waiting(after(node("a"), node("b"), service()), 2)
-    now = placed(now, faults={"s1": {"a": 5}})
+    template = now.services["s1"].template_version
+    now = placed(now, faults={("s1", template): {"a": 5}})
     assert places(now) == {"b": 2}
-    now = placed(waiting(now, 1), faults={"s1": {"a": 4}})
+    now = placed(waiting(now, 1), faults={("s1", template): {"a": 4}})
     assert places(now) == {"a": 1, "b": 2}
+
+
+def test_where_it_fails_everywhere_the_node_with_the_fewest_failures_is_next() -> None:
+    now = waiting(after(node("a"), node("b"), node("c"), service()), 1)
+    template = now.services["s1"].template_version
+    assert places(placed(now, faults={("s1", template): {"a": 15, "b": 10, "c": 10}})) == {"b": 1}
+    assert places(placed(now, faults={("s1", template + 1): {"a": 15}})) == {"a": 1}, "another template's failures do not count"
 
 
 # -- filters, and what they say ------------------------------------------------------------------------------------------------------------
