@@ -19,11 +19,15 @@ from cluster.api.objects import ContainerStatus, InvalidTransition, TaskStatus
 from cluster.api.states import TaskState
 from cluster.api.values import Value
 from worker.ports import ContainerState
-from worker.wording import FOREIGN_RESTART, FOREIGN_START, GONE_CONTAINER, LOST_RECORD, exit_error, unhealthy_error
+from worker.wording import CUT_OFF, FOREIGN_RESTART, FOREIGN_START, GONE_CONTAINER, LOST_RECORD, exit_error, unhealthy_error
 
 SECOND = 1_000_000_000
 DEFAULT_GRACE = 10 * SECOND
 """Docker's: what a container has between its stop signal and SIGKILL when its spec says nothing."""
+
+
+STOP = "stop"
+"""What a service says that wants no task to run where no manager can see it."""
 
 
 class Winding(enum.IntEnum):
@@ -71,6 +75,8 @@ class Facts(Value, frozen=True, kw_only=True):
     """The secrets and configs that the task names have arrived (they are never on a disk, so not right after a restart)."""
     told: bool = True
     """A manager's word came since this daemon started: until then nothing is begun, as the journal may lack the last thing it said."""
+    cut_off: bool = False
+    """No manager has been in reach for so long that others may run what runs here."""
     attached_pid: int = 0
     """The process that the sandbox was last attached to by this daemon."""
 
@@ -106,6 +112,10 @@ class Attach(Value, frozen=True, kw_only=True, tag="attach"):
 
 class Listen(Value, frozen=True, kw_only=True, tag="listen"):
     """It runs, and takes traffic once it listens where its service publishes."""
+
+
+class Probe(Value, frozen=True, kw_only=True, tag="probe"):
+    """It runs: when it is time, ask whether it is fit for traffic."""
 
 
 class Doom(Value, frozen=True, kw_only=True, tag="doom"):
@@ -151,7 +161,22 @@ class Nothing(Value, frozen=True, kw_only=True, tag="nothing"):
 
 
 Action = (
-    Report | Pull | Create | Start | Attach | Listen | Doom | Withdraw | Settle | Drain | Stop | Clean | RemoveContainer | Forget | Nothing
+    Report
+    | Pull
+    | Create
+    | Start
+    | Attach
+    | Listen
+    | Probe
+    | Doom
+    | Withdraw
+    | Settle
+    | Drain
+    | Stop
+    | Clean
+    | RemoveContainer
+    | Forget
+    | Nothing
 )
 
 
@@ -162,6 +187,8 @@ def next_action(task: AssignedTask, known: LocalTask, container: ContainerState 
         return _after_the_end(task, known, container, gone=gone)
     if gone or task.desired_state >= TaskState.SHUTDOWN or known.ending is not None:
         return _wind_down(task, known, container)
+    if facts.cut_off and task.on_disconnect == STOP and (container is None or container.running or container.created_only):
+        return Doom(state=TaskState.FAILED, err=CUT_OFF) if container is not None and container.running else Nothing()
     if known.state < TaskState.STARTING:
         return _towards_ready(task, known, container, facts)
     return _run(task, known, container, facts)
@@ -207,7 +234,17 @@ def _run(task: AssignedTask, known: LocalTask, container: ContainerState | None,
     if container.pid != facts.attached_pid:
         return Attach(pid=container.pid)
     if known.state < TaskState.RUNNING and container.health != "starting":
-        return Report(state=TaskState.RUNNING, message="started", ready=bool(container.health) or not task.listens)
+        fit = task.readiness is None and (bool(container.health) or not task.listens)
+        return Report(state=TaskState.RUNNING, message="started", ready=fit)
+    return _watch(task, known)
+
+
+def _watch(task: AssignedTask, known: LocalTask) -> Action:
+    """It runs, or its health check has not said so yet; a readiness of its own stands in for listening."""
+    if known.state < TaskState.RUNNING:
+        return Nothing()
+    if task.readiness is not None:
+        return Probe()
     return Nothing() if known.status.ready else Listen()
 
 

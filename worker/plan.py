@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from cluster.api.assignment import AssignedConfig, AssignedSecret, AssignedTask
 from cluster.api.ids import Id
-from cluster.api.specs import ContainerSpec, DriverConfig, FileTarget, Mount, VolumeOptions
+from cluster.api.specs import ContainerSpec, DeviceRequest, DriverConfig, FileTarget, Mount, VolumeOptions
 from cluster.api.values import Value
 from worker.ports import ContainerPlan, SandboxPlan
 from worker.template import Context, Fact, expand
@@ -16,6 +16,7 @@ NODE_LABEL = "com.docker.swarm.node.id"
 TASK_LABEL = "com.docker.swarm.task.id"
 ENGINE_SOCKETS = frozenset({"/var/run/docker.sock", "/run/docker.sock"})
 DEFAULT_MODE = 0o444
+GPU = "gpu"
 
 
 class HostFacts(Value, frozen=True, kw_only=True):
@@ -66,7 +67,9 @@ def container_plan(task: AssignedTask, host: HostFacts, sandbox: SandboxPlan, fi
     return ContainerPlan(
         name=task.name,
         labels=container_labels(task, host),
-        spec=replace(spec, mounts=tuple(_rewritten(mount, host) for mount in spec.mounts)),
+        spec=replace(spec, mounts=tuple(_rewritten(mount, host) for mount in spec.mounts), env=(*spec.env, *resource_variables(task))),
+        devices=task.devices,
+        device_requests=tuple(_own(request, task) for request in task.device_requests),
         resources=task.spec.resources,
         log_driver=task.spec.log_driver,
         sandbox=sandbox,
@@ -74,6 +77,26 @@ def container_plan(task: AssignedTask, host: HostFacts, sandbox: SandboxPlan, fi
         hostname=spec.hostname,
         files=tuple(files),
     )
+
+
+def resource_variables(task: AssignedTask) -> tuple[str, ...]:
+    """What a task is told of its generic resources, as in Swarm: DOCKER_RESOURCE_GPU=UUID1,UUID2, or their number."""
+    resources = task.spec.resources
+    asked = resources.reservations.generic_resources if resources is not None and resources.reservations is not None else ()
+    counts = {one.discrete_resource_spec.kind: one.discrete_resource_spec.value for one in asked if one.discrete_resource_spec is not None}
+    named: dict[str, list[str]] = {}
+    for one in task.resources:
+        named.setdefault(one.kind, []).append(one.value)
+    values = {**{kind: str(count) for kind, count in counts.items()}, **{kind: ",".join(names) for kind, names in named.items()}}
+    return tuple(f"DOCKER_RESOURCE_{kind.upper()}={value}" for kind, value in sorted(values.items()))
+
+
+def _own(request: DeviceRequest, task: AssignedTask) -> DeviceRequest:
+    """A number of GPUs becomes those that were given to the task, where the node has them by name."""
+    mine = tuple(one.value for one in task.resources if one.kind == GPU)
+    if request.count <= 0 or not mine or (GPU,) not in request.capabilities:
+        return request
+    return replace(request, count=0, device_ids=mine)
 
 
 def _rewritten(mount: Mount, host: HostFacts) -> Mount:

@@ -11,7 +11,7 @@ from cluster.api.assignment import AssignedTask
 from cluster.api.endpoint import OverlayNetwork
 from cluster.api.errors import ShoalError
 from cluster.api.ids import Id
-from cluster.api.specs import ContainerSpec, LogDriver, PortConfig, Resources
+from cluster.api.specs import ContainerSpec, Device, DeviceRequest, LogDriver, PortConfig, Resources
 from cluster.api.values import Value
 
 
@@ -57,6 +57,8 @@ class ContainerPlan(Value, frozen=True, kw_only=True):
     log_driver: LogDriver | None = None
     sandbox: SandboxPlan = SandboxPlan()
     host_ports: tuple[PortConfig, ...] = ()
+    devices: tuple[Device, ...] = ()
+    device_requests: tuple[DeviceRequest, ...] = ()
     hostname: str = ""
     files: tuple[tuple[str, str, bool], ...] = ()
     """(host path, path in the container, read-only): secrets, configs, the rewritten docker.sock."""
@@ -115,6 +117,14 @@ class EngineInfo(Value, frozen=True, kw_only=True):
     id: str = ""
 
 
+class ExecResult(Value, frozen=True, kw_only=True):
+    """How a command that was run inside a container ended."""
+
+    exit_code: int
+    output: str = ""
+    """Both streams, at most 4 KiB of them."""
+
+
 class LogLine(Value, frozen=True, kw_only=True):
     source: int
     """1 stdout, 2 stderr."""
@@ -156,6 +166,10 @@ class Engine(Protocol):
 
     async def list(self, labels: Mapping[str, str]) -> Sequence[ContainerState]:
         """Every container, running or not, with all of these labels."""
+        ...
+
+    async def exec(self, container_id: str, command: Sequence[str]) -> ExecResult:
+        """Run a command beside the container's own process, and wait for its end; the caller bounds the time."""
         ...
 
     def events(self) -> AsyncGenerator[EngineEvent, None]:

@@ -20,13 +20,15 @@ from cluster.aio.supervise import first_of
 from cluster.api.assignment import AssignedTask
 from cluster.api.endpoint import OverlayNetwork
 from cluster.api.objects import TaskStatus
+from cluster.api.specs import Readiness
 from cluster.api.states import TaskState
 from worker import lifecycle as do
 from worker.dependencies import Dependencies
 from worker.journal import Journal
 from worker.lifecycle import SECOND, Action, Facts, LocalTask, Winding, next_action, status_of
 from worker.plan import HostFacts, UnusableTask, container_plan
-from worker.ports import ContainerState, Engine, EngineError, EngineGone, NoSuchImage, Sandbox, SandboxError
+from worker.ports import ContainerState, Engine, EngineError, EngineGone, ExecResult, NoSuchImage, Sandbox, SandboxError
+from worker.readiness import Pulse, command, felt, pause, problem_of, timeout
 from worker.reporter import Reporter
 from worker.template import TemplateError
 from worker.wording import rejected_image, start_failed
@@ -54,6 +56,8 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     settled: Latest[int]
     """The endpoint version that every ready node has."""
     leader_in_reach: Latest[bool]
+    cut_off: Callable[[], bool]
+    """Whether no manager was in reach for long."""
     told: Callable[[], bool]
     """Whether a manager's word came since this daemon started."""
     networks: Callable[[AssignedTask], tuple[OverlayNetwork, ...]]
@@ -71,6 +75,8 @@ class Runner:
         self._prepared = False
         self._attached_pid = 0
         self._listens_since = 0.0
+        self._pulse = Pulse(ready=known.status.ready and known.state is TaskState.RUNNING)
+        self._probe_at = 0.0
         self._wakes = Latest(0)
         self._sight: tuple[int, ContainerState | None] | None = None
         """What the engine last showed, and as of which wake."""
@@ -147,7 +153,7 @@ class Runner:
 
     def _facts(self) -> Facts:
         files_here = not self._around.dependencies.missing(self._task)
-        return Facts(files_here=files_here, told=self._around.told(), attached_pid=self._attached_pid)
+        return Facts(files_here=files_here, told=self._around.told(), cut_off=self._around.cut_off(), attached_pid=self._attached_pid)
 
     # -- operations ----------------------------------------------------------------------------------------------------------------------
     async def _perform(self, action: Action, container: ContainerState | None) -> None:
@@ -158,6 +164,8 @@ class Runner:
                 self._doom(action.state, action.err)
             case do.Pull() | do.Create() | do.Start() | do.Attach() | do.Listen():
                 await self._bring_up(action, container)
+            case do.Probe():
+                await self._probe(container)
             case do.Withdraw() | do.Settle() | do.Drain() | do.Stop():
                 await self._ease_out(action)
             case do.Clean() | do.RemoveContainer():
@@ -288,6 +296,43 @@ class Runner:
 
         if await first_of(self._wait_listening, wake) == 0:
             self._report(do.Report(state=TaskState.RUNNING, message=self._known.status.message), container)
+
+    async def _probe(self, container: ContainerState | None) -> None:
+        """Wait until it is time, or something else happens; then ask, and tell what is news."""
+        clock, seen, readiness = self._around.clock, self._wakes.revision, self._task.readiness
+        if readiness is None:
+            return
+
+        async def wake() -> None:
+            await self._wakes.wait_change(seen)
+
+        left = self._probe_at - clock.monotonic()
+        if left > 0 and await first_of(lambda: clock.sleep(left), wake) == 1:
+            return
+        problem = await self._ask(readiness)
+        if problem is None:
+            return
+        pulse = self._pulse = felt(self._pulse, readiness, problem)
+        self._probe_at = clock.monotonic() + pause(readiness, pulse)
+        if (pulse.ready, pulse.err) != (self._known.status.ready, self._known.status.err):
+            message = "ready" if pulse.ready else "not ready"
+            self._report(do.Report(state=TaskState.RUNNING, message=message, err=pulse.err, ready=pulse.ready), container)
+
+    async def _ask(self, readiness: Readiness) -> str | None:
+        """What the command has against it; None when nobody wants to know any more."""
+        results: list[ExecResult] = []
+
+        async def run() -> None:
+            results.append(await self._around.engine.exec(self._known.container_id, command(readiness)))
+
+        try:
+            if await first_of(run, lambda: self._around.clock.sleep(timeout(readiness)), self._wait_unwanted) == 2:
+                return None
+        except EngineGone:
+            raise
+        except EngineError as error:
+            return f"readiness: {error}"
+        return problem_of(results[0] if results else None, readiness)
 
     # -- waits -----------------------------------------------------------------------------------------------------------------------------
     @property

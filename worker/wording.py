@@ -6,6 +6,7 @@ from worker.ports import ContainerState
 GONE_CONTAINER = "task: its container is gone; somebody else removed it"
 FOREIGN_START = "task: its container was started by somebody else"
 FOREIGN_RESTART = "task: its container was restarted by somebody else"
+CUT_OFF = "task: its node was cut off from the managers, and its service wants it stopped then"
 LOST_RECORD = "task: the node lost its record of this task and has no container of it"
 
 _MEBIBYTE = 1024 * 1024

@@ -16,6 +16,7 @@ from msgspec import Struct
 from cluster.aio.backoff import Backoff
 from cluster.aio.clock import Clock
 from cluster.aio.latest import Latest
+from cluster.aio.supervise import first_of
 from cluster.api.assignment import AssignedTask, Assignments
 from cluster.api.endpoint import OverlayNetwork
 from cluster.api.ids import Id
@@ -34,6 +35,8 @@ from worker.template import TemplateError
 
 SWEEP_EVERY = 30.0
 """Seconds between looks at all containers: they cover events that were lost."""
+CUT_OFF_AFTER = 10.0
+"""Seconds without any manager: longer than a change of leader takes, and than managers wait before they give a node up."""
 _log = logging.getLogger(__name__)
 
 
@@ -62,6 +65,7 @@ class Worker:
         self._group: asyncio.TaskGroup | None = None
         self._adopted = False
         self._is_leaving = False
+        self._is_cut_off = False
         self._unclaimed: dict[Id, ContainerState] = {}
         """Containers found without a record: those of a lost journal until the first COMPLETE set says whose they are."""
         self._changes = Latest(0)
@@ -79,6 +83,7 @@ class Worker:
             slots=asyncio.Semaphore(max(4, 2 * cores)),
             settled=self._settled,
             leader_in_reach=self._leader_in_reach,
+            cut_off=lambda: self._is_cut_off,
             told=lambda: self._assigned.synced,
             networks=self._networks_of,
         )
@@ -148,7 +153,26 @@ class Worker:
             self._group = group
             group.create_task(self._ports.journal.run(), name="journal")
             group.create_task(self._sweep(), name="sweep")
+            group.create_task(self._watch_reach(), name="reach")
             await self._watch_engine()
+
+    async def _watch_reach(self) -> None:
+        """Tell the runners when no manager was in reach for long, and when one is again."""
+        reach = self._leader_in_reach
+        while True:
+            seen = reach.revision
+
+            async def changed(seen: int = seen) -> None:
+                await reach.wait_change(seen)
+
+            if reach.value or self._is_cut_off:
+                await changed()
+                if reach.value and self._is_cut_off:
+                    self._is_cut_off = False
+                    self._wake_all()
+            elif await first_of(changed, lambda: self._ports.clock.sleep(CUT_OFF_AFTER)) == 1:
+                self._is_cut_off = True
+                self._wake_all()
 
     async def _watch_engine(self) -> None:
         backoff = Backoff(first=0.2, cap=5.0, rng=self._ports.rng)

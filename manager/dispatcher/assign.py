@@ -125,6 +125,11 @@ def assigned_task(now: Snapshot, task: Task, *, before: AssignedTask | None, ver
         registry_auth=(before.registry_auth if before is not None else "") if service is None else service.registry_auth,
         drain_timeout=(before.drain_timeout if before is not None else DRAIN_TIMEOUT) if service is None else _drain_timeout(service),
         endpoint_version=_endpoint_version(task, before, version=version) if attachments or publishes else 0,
+        readiness=(None if before is None else before.readiness) if service is None else service.extensions.readiness,
+        on_disconnect=("" if before is None else before.on_disconnect) if service is None else service.extensions.on_disconnect,
+        devices=template.devices,
+        device_requests=template.device_requests,
+        resources=task.resources,
     )
 
 

@@ -5,7 +5,7 @@ from msgspec import Struct
 from cluster.api.constraints import Constraint, InvalidConstraint, parse_all
 from cluster.api.objects import Template
 from cluster.api.specs import Placement, Platform, PortConfig, Reservations, TaskSpec
-from manager.store.usage import HostPort
+from manager.store.usage import GPU, HostPort, gpus_of
 
 
 class Standing(Struct, frozen=True, kw_only=True, gc=False):
@@ -48,6 +48,7 @@ NOTHING = Needs()
 def needs_of(template: Template) -> Needs:
     spec = template.spec
     plain = spec.placement is None and spec.resources is None and spec.log_driver is None and not template.host_ports
+    plain = plain and not template.device_requests
     if plain and (spec.container_spec is None or not spec.container_spec.mounts):
         return NOTHING
     placement = spec.placement or Placement()
@@ -56,7 +57,7 @@ def needs_of(template: Template) -> Needs:
         standing=_standing(spec, placement),
         nano_cpus=reserved.nano_cpus,
         memory_bytes=reserved.memory_bytes,
-        generic=_generic(reserved),
+        generic=_generic(reserved, gpus_of(template)),
         host_ports=tuple(_host_port(port) for port in template.host_ports if port.published_port),
         max_replicas=placement.max_replicas,
         preferences=tuple(one.spread.spread_descriptor for one in placement.preferences if one.spread is not None),
@@ -86,9 +87,9 @@ def _plugins(spec: TaskSpec) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def _generic(reserved: Reservations) -> tuple[tuple[str, int], ...]:
-    """A task asks for a number of a kind; which named ones it gets is its node's affair."""
-    sums: dict[str, int] = {}
+def _generic(reserved: Reservations, gpus: int) -> tuple[tuple[str, int], ...]:
+    """A task asks for a number of a kind; which named ones it gets depends on its node."""
+    sums: dict[str, int] = {GPU: gpus} if gpus else {}
     for resource in reserved.generic_resources:
         if (discrete := resource.discrete_resource_spec) is not None:
             sums[discrete.kind] = sums.get(discrete.kind, 0) + discrete.value

@@ -42,6 +42,16 @@ class Usage(Struct, frozen=True, kw_only=True, gc=False):
 IDLE = Usage()
 
 
+GPU = "gpu"
+"""The kind of generic resource that a device request with this capability takes."""
+
+
+def gpus_of(template: Template) -> int:
+    """How many GPUs a task of it asks the engine for. Whoever asks for all of a node's is counted as one: nobody knows how many."""
+    requests = (one for one in template.device_requests if any(GPU in capabilities for capabilities in one.capabilities))
+    return sum(len(one.device_ids) or max(1, one.count) for one in requests)
+
+
 def holds(task: Task) -> bool:
     """The scheduler gave the task its place and it is not known to have left. A global task's node is named before that."""
     return bool(task.node_id) and TaskState.ASSIGNED <= task.status.state <= TaskState.RUNNING
@@ -110,6 +120,10 @@ class _NodeDraft:
             if port.published_port:
                 key = (port.protocol, port.published_port, port.host_ip)
                 self._ports[key] = self._ports.get(key, 0) + sign
+        if gpus := gpus_of(template):
+            self._generic[GPU] = self._generic.get(GPU, 0) + sign * gpus
+        for named in task.resources:
+            self._named[(named.kind, named.value)] = self._named.get((named.kind, named.value), 0) + sign
         resources = template.spec.resources
         if resources is None or resources.reservations is None:
             return
@@ -122,8 +136,6 @@ class _NodeDraft:
             if generic.named_resource_spec is not None:
                 kind = generic.named_resource_spec.kind
                 self._generic[kind] = self._generic.get(kind, 0) + sign
-        for named in task.resources:
-            self._named[(named.kind, named.value)] = self._named.get((named.kind, named.value), 0) + sign
 
     def finish(self) -> Usage:
         before = self._before

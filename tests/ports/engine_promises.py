@@ -117,6 +117,17 @@ class EnginePromises:
             await rig.engine.start(container_id)
         assert (await state_of(rig, container_id)).created_only
 
+    @pytest.mark.parametrize("code", [0, 3])
+    async def test_a_command_inside_says_how_it_ended_and_what_it_said(self, rig: EngineRig, code: int) -> None:
+        container_id = await started(rig, "t1", Behaviour(answers=code))
+        result = await rig.engine.exec(container_id, ("sh", "-c", f"echo not yet; exit {code}"))
+        assert (result.exit_code, result.output) == (code, "not yet")
+
+    async def test_a_command_cannot_be_run_in_what_does_not_run(self, rig: EngineRig) -> None:
+        container_id = await rig.engine.create(plan(rig, "t1"))
+        with pytest.raises(EngineError):
+            await rig.engine.exec(container_id, ("true",))
+
     async def test_containers_are_found_by_label_running_or_not(self, rig: EngineRig) -> None:
         await rig.engine.create(plan(rig, "t1"))
         await started(rig, "t2")

@@ -15,8 +15,20 @@ from worker.engine.docker_images import Images
 from worker.engine.docker_logs import FramedLog, TerminalLog, log_query
 from worker.engine.docker_states import engine_info, inspected, listed, speaks_for_shoal
 from worker.plan import CLUSTER_LABEL, TASK_LABEL
-from worker.ports import LISTENING, ContainerPlan, ContainerState, EngineError, EngineEvent, EngineGone, EngineInfo, LogLine, NoSuchImage
+from worker.ports import (
+    LISTENING,
+    ContainerPlan,
+    ContainerState,
+    EngineError,
+    EngineEvent,
+    EngineGone,
+    EngineInfo,
+    ExecResult,
+    LogLine,
+    NoSuchImage,
+)
 
+EXEC_OUTPUT = 4096
 _GRACE_SLACK = 30.0
 """Seconds beyond the grace after which a stop that does not return is asked about again."""
 
@@ -123,6 +135,17 @@ class DockerEngine:
         except RefusedCall as error:
             if error.status != 404 and "already in progress" not in str(error):
                 raise
+
+    async def exec(self, container_id: str, command: Sequence[str]) -> ExecResult:
+        docker = await self._link.docker()
+        with engine_words(self.address):
+            running = await docker.containers.container(container_id).exec(cmd=list(command), stdin=False)
+            output = bytearray()
+            async with running.start(detach=False) as stream:
+                while (message := await stream.read_out()) is not None:
+                    output += message.data[: EXEC_OUTPUT - len(output)]
+            shown = await running.inspect()
+        return ExecResult(exit_code=int(shown.get("ExitCode") or 0), output=output.decode(errors="replace").strip())
 
     async def inspect(self, container_id: str) -> ContainerState | None:
         docker = await self._link.docker()

@@ -9,7 +9,7 @@ import binascii
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cluster.api.specs import ContainerSpec, HealthConfig, Mount, PortConfig, Privileges, Resources, SecurityProfile
+from cluster.api.specs import ContainerSpec, Device, HealthConfig, Mount, PortConfig, Privileges, Resources, SecurityProfile
 from worker.ports import ContainerPlan, EngineError, EngineNetwork
 
 Json = dict[str, Any]
@@ -103,12 +103,34 @@ def _host_config(plan: ContainerPlan, api: ApiVersion) -> Json:
         "SecurityOpt": _security_options(spec.privileges),
         "Isolation": _isolation(spec),
         "Init": spec.init,
+        "Devices": [_device(device) for device in plan.devices],
+        "DeviceRequests": _device_requests(plan, api),
         **_dns(spec),
         **_resources(plan.resources),
     }
     if plan.log_driver is not None:
         host["LogConfig"] = {"Type": plan.log_driver.name, "Config": dict(plan.log_driver.options)}
     return {key: value for key, value in host.items() if value not in (None, "", [], {}, 0) or value is False}
+
+
+def _device(device: Device) -> Json:
+    inside, permissions = device.path_in_container or device.path_on_host, device.cgroup_permissions or "rwm"
+    return {"PathOnHost": device.path_on_host, "PathInContainer": inside, "CgroupPermissions": permissions}
+
+
+def _device_requests(plan: ContainerPlan, api: ApiVersion) -> list[Json]:
+    if plan.device_requests and api < (1, 40):
+        raise Unsupported(f"device requests (--gpus) need engine API 1.40; this engine has {api[0]}.{api[1]}")
+    return [
+        {
+            "Driver": one.driver,
+            "Count": one.count,
+            "DeviceIDs": list(one.device_ids),
+            "Capabilities": [list(capabilities) for capabilities in one.capabilities],
+            "Options": dict(one.options),
+        }
+        for one in plan.device_requests
+    ]
 
 
 def _dns(spec: ContainerSpec) -> Json:

@@ -13,7 +13,18 @@ from cluster.aio.latest import Latest
 from cluster.aio.supervise import first_of
 from cluster.api.values import Value
 from worker.plan import TASK_LABEL
-from worker.ports import LISTENING, ContainerPlan, ContainerState, EngineError, EngineEvent, EngineGone, EngineInfo, LogLine, NoSuchImage
+from worker.ports import (
+    LISTENING,
+    ContainerPlan,
+    ContainerState,
+    EngineError,
+    EngineEvent,
+    EngineGone,
+    EngineInfo,
+    ExecResult,
+    LogLine,
+    NoSuchImage,
+)
 
 _TERMINATED, _KILLED = 143, 137
 
@@ -27,6 +38,10 @@ class Behaviour(Value, frozen=True, kw_only=True):
     start_error: str = ""
     ignores_term: bool = False
     has_health: bool = False
+    answers: int = 0
+    """The exit code of every command that is run inside it."""
+    silent: bool = False
+    """Commands inside it do not end."""
 
 
 class _Container:
@@ -55,6 +70,8 @@ class MemoryEngine:
         """What the registry wants to see before it gives an image."""
         self.calls: list[str] = []
         """Each call that changes something, as `verb name`."""
+        self.execs: list[tuple[str, tuple[str, ...]]] = []
+        """Each command run inside a container, with the container's name."""
         self._containers: dict[str, _Container] = {}
         self._count = 0
         self._alive = True
@@ -120,6 +137,17 @@ class MemoryEngine:
             return
         self.calls.append(f"remove {container.plan.name}")
         self.take_away(container_id)
+
+    async def exec(self, container_id: str, command: Sequence[str]) -> ExecResult:
+        await self._answer()
+        container = self._get(container_id)
+        if not container.state.running:
+            raise EngineError(f"container {container_id} is not running")
+        self.execs.append((container.plan.name, tuple(command)))
+        behaviour = self.behave(container.plan)
+        if behaviour.silent:
+            await self._wait_down(container_id)
+        return ExecResult(exit_code=behaviour.answers, output="not yet")
 
     async def inspect(self, container_id: str) -> ContainerState | None:
         await self._answer()

@@ -73,7 +73,7 @@ def test_a_made_up_name_is_the_same_for_the_same_id_and_a_name_in_dns() -> None:
 
 
 def test_an_unknown_label_of_ours_is_not_passed_over() -> None:
-    with pytest.raises(InvalidArgument, match=r"io\.shoal\.drain-timout means nothing .* it knows io\.shoal\.drain-timeout"):
+    with pytest.raises(InvalidArgument, match=r"io\.shoal\.drain-timout means nothing .* it knows .*io\.shoal\.drain-timeout"):
         extensions_of(None, ServiceSpec(labels={"io.shoal.drain-timout": "5s"}))
     assert extensions_of(None, ServiceSpec(labels={"io.shoal.drain-timeout": "1.5s"})) == Extensions(drain_timeout=1_500_000_000)
 
