@@ -28,6 +28,7 @@ _TIP, _KEY, _KEY_CHECK = b"tip", b"key", b"this key opens this log"
 _NOWHERE = (0, 0, 0)
 DEFAULT_MAP_SIZE = 1024 * 1024 * 1024
 COMPACTION_RESERVE = 16 * 1024 * 1024
+_LITTLE_ROOM = 1024 * 1024
 
 
 class Tip(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -170,30 +171,41 @@ class LmdbStorage:
 
     def _commit(self, tip: Tip, changes: dict[str, object], *, puts: Sequence[tuple[int, bytes]] = (), deletes: range = range(0)) -> None:
         """One transaction: the entries, what they replace, and the tip."""
-        last = tip.last_index
         try:
-            with self._env.begin(write=True) as txn:
-                for index, value in puts:
-                    txn.put(_key(index), value)
-                    if index <= last:  # a conflict: what followed the replaced entry goes too
-                        for stale in range(index + 1, last + 1):
-                            txn.delete(_key(stale))
-                    last = index
-                for index in deletes:
-                    txn.delete(_key(index))
-                new = msgspec.structs.replace(tip, transaction=txn.id(), **changes)
-                txn.put(_TIP, self._sealer.seal(_TIP, _NOWHERE, _encoder.encode(new)))
-                if tip is _EMPTY:
-                    txn.put(_KEY, self._sealer.seal(_KEY, _NOWHERE, _KEY_CHECK))
+            self._tip = self._transact(tip, changes, puts, deletes)
         except lmdb.MapFullError as full:
             raise StorageFull(self.path, f"the limit of {self._map_size >> 20} MiB is reached") from full
-        except lmdb.DiskError as full:
-            raise StorageFull(self.path, str(full)) from full
         except lmdb.Error as failed:
-            if os.strerror(errno.ENOSPC) in str(failed):
-                raise StorageFull(self.path, str(failed)) from failed
-            raise StorageFailed(self.path, str(failed)) from failed
-        self._tip = new
+            raise self._named(failed) from failed
+
+    def _transact(self, tip: Tip, changes: dict[str, object], puts: Sequence[tuple[int, bytes]], deletes: range) -> Tip:
+        last = tip.last_index
+        with self._env.begin(write=True) as txn:
+            for index, value in puts:
+                txn.put(_key(index), value)
+                if index <= last:  # a conflict: what followed the replaced entry goes too
+                    for stale in range(index + 1, last + 1):
+                        txn.delete(_key(stale))
+                last = index
+            for index in deletes:
+                txn.delete(_key(index))
+            new = msgspec.structs.replace(tip, transaction=txn.id(), **changes)
+            txn.put(_TIP, self._sealer.seal(_TIP, _NOWHERE, _encoder.encode(new)))
+            if tip is _EMPTY:
+                txn.put(_KEY, self._sealer.seal(_KEY, _NOWHERE, _KEY_CHECK))
+        return new
+
+    def _named(self, failed: lmdb.Error) -> StorageFull | StorageFailed:
+        """A full disk is told from a broken one. LMDB's word for a write that a full disk cut short is an input/output error."""
+        said = str(failed)
+        is_cut_short = os.strerror(errno.EIO) in said and not self._has_room()
+        if isinstance(failed, lmdb.DiskError) or os.strerror(errno.EDQUOT) in said or is_cut_short:
+            return StorageFull(self.path, said)
+        return StorageFailed(self.path, said)
+
+    def _has_room(self) -> bool:
+        disk = os.statvfs(self.path)
+        return disk.f_bavail * disk.f_frsize >= _LITTLE_ROOM
 
     # Snapshots
 
@@ -256,10 +268,14 @@ class LmdbStorage:
         return int(_U64.unpack_from(value)[0])
 
     def open_snapshot(self) -> FileReader | None:
-        tip = self._tip
-        if not tip.snapshot_file:
-            return None
-        return FileReader(self._snapshots / tip.snapshot_file, tip.snapshot, tip.snapshot_count, self._sealer)
+        """May be called beside the writing: a newer snapshot may take the place of one just as it is opened."""
+        while (tip := self._tip).snapshot_file:
+            try:
+                return FileReader(self._snapshots / tip.snapshot_file, tip.snapshot, tip.snapshot_count, self._sealer)
+            except StorageDamaged:
+                if tip.snapshot_file == self._tip.snapshot_file:
+                    raise
+        return None
 
     def _remove_orphans(self) -> None:
         """Files that a crash left unfinished, or unneeded."""

@@ -45,7 +45,11 @@ def on_append(state: State, sender: MemberId, append: Append) -> None:
 def on_heartbeat(state: State, sender: MemberId, beat: Heartbeat) -> None:
     heed(state, sender)
     state.log.commit_to(min(beat.commit, state.log.last_index))
-    state.send_durably(sender, HeartbeatReply(term=state.term, round=beat.round))
+    reply = HeartbeatReply(term=state.term, round=beat.round)
+    if state.durable_hard.term == state.term:
+        state.send(sender, reply)  # it says nothing about entries: a read need not wait for their write
+    else:
+        state.send_durably(sender, reply)
 
 
 def on_snapshot(state: State, event: SnapshotArrived) -> None:

@@ -195,6 +195,20 @@ def test_5_3_a_match_counts_only_as_far_as_the_append_went() -> None:
     assert bench.core.state.log.commit == 2
 
 
+def test_6_4_a_heartbeat_is_answered_without_waiting_for_entries_under_way() -> None:
+    bench = Bench()
+    bench.hear(B, Append(term=1, prev_index=1, prev_term=1, commit=1, entries=commands(2, 1)))
+    bench.hear(B, Heartbeat(term=1, commit=1, round=7))
+    assert bench.said() == [HeartbeatReply(term=1, round=7)]
+
+
+def test_5_1_the_first_answer_in_a_term_waits_until_the_term_is_durable() -> None:
+    bench = Bench()
+    bench.hear(B, Heartbeat(term=2, commit=1, round=1))
+    assert bench.said() == []
+    assert bench.held() == [HeartbeatReply(term=2, round=1)]
+
+
 # Paper 5.4
 
 
