@@ -43,7 +43,7 @@ class Shoald(click.Group):
     """The daemon, and the work on its state folder while it does not run. That is imported only when it is called for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return ["force-new-cluster", "restore"]
+        return ["force-new-cluster", "rejoin", "restore"]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         from node_agent import offline  # noqa: PLC0415 - the daemon itself needs none of it

@@ -1,4 +1,4 @@
-"""What `shoald` does to a state folder while no daemon runs on it: `force-new-cluster`, `restore`."""
+"""What `shoald` does to a state folder while no daemon runs on it: `force-new-cluster`, `restore`, `rejoin`."""
 
 import time
 from collections.abc import Iterator
@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
+from msgspec.structs import replace
 
+from cluster.api.assignment import ManagerAddr
 from cluster.api.errors import ShoalError
+from node_agent.addresses import split_port
 from node_agent.api.backend import InitRequest
 from node_agent.config import Config
 from node_agent.local_swarm import own_addresses
@@ -86,4 +89,20 @@ def restore_snapshot(config: Config, /, file: Path, *, advertise_addr: str, list
     click.echo(f"Node {made.node_id} at {made.advertise_addr} is its only manager; start the daemon.")
 
 
-COMMANDS = {command.name: command for command in (force_new_cluster, restore_snapshot)}
+@click.command("rejoin")
+@click.argument("addresses", nargs=-1, required=True, metavar="HOST[:PORT]...")
+@click.pass_obj
+def rejoin(config: Config, addresses: tuple[str, ...]) -> None:
+    """Look for the swarm's managers there, from the next start on.
+
+    For a node whose swarm was restored, or forced anew, at an address that it does not know. The daemon must not run.
+    """
+    with _folder(config) as state:
+        node = state.load_facts()
+        if node is None:
+            _fail("this node is not part of a swarm")
+        found = (split_port(address) for address in addresses)
+        state.save(replace(node, managers=tuple(ManagerAddr(node_id="", addr=f"{host}:{port}") for host, port in found)))
+
+
+COMMANDS = {command.name: command for command in (force_new_cluster, restore_snapshot, rejoin)}
