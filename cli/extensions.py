@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from cli.errors import CliError
@@ -12,34 +12,139 @@ from cli.flags import values
 from cli.flags.grammar import Flags
 
 HEADER = "X-Shoal-Extensions"
-# flag and key of a stack file's x-shoal -> the member on the wire
-DURATIONS = {"drain-timeout": "DrainTimeout"}
-# Docker's own key, which its stacks ignore
-IGNORED = frozenset({"depends_on"})
+READINESS = {"interval": "Interval", "timeout": "Timeout", "retries": "Retries"}
+# what inspect shows beside the extensions, and what an update does not send back
+OBSERVED = frozenset({"PendingReason", "Rebalancing"})
 
 
 def of_flags(flags: Flags, current: Mapping[str, Any] | None = None) -> dict[str, str]:
     """The header that the flags ask for, over what the service has already; none if they ask for nothing."""
-    given = {member: flags.value(flag) for flag, member in DURATIONS.items() if flag in flags}
-    return header({**(current or {}), **given}) if given else {}
+    given = {member: flags.value(flag) for flag, member in MEMBERS.items() if flag in flags}
+    for flag, (member, read) in LISTS.items():
+        if flag in flags:
+            given[member] = [_read(f"--{flag}", read, entry) for entry in flags.many(flag) if entry]
+    if "gpus" in flags:
+        given["DeviceRequests"] = _read("--gpus", gpus, flags.text("gpus"))
+    kept = {key: value for key, value in (current or {}).items() if key not in OBSERVED}
+    readiness = _readiness_of(flags, kept.get("Readiness"))
+    if readiness is not None:
+        given["Readiness"] = readiness
+    if flags.on("no-readiness"):
+        given["Readiness"] = None
+    return header({**kept, **given}) if given else {}
+
+
+def _readiness_of(flags: Flags, current: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    parts = {member: flags.value(f"readiness-{name}") for name, member in READINESS.items() if f"readiness-{name}" in flags}
+    if "readiness-cmd" in flags:
+        parts["Test"] = ["CMD-SHELL", flags.text("readiness-cmd")]
+    if parts and "Test" not in parts and not current:
+        raise CliError("--readiness-interval, -timeout and -retries need a --readiness-cmd to ask")
+    return {**(current or {}), **parts} if parts else None
 
 
 def of_stack(written: Mapping[str, Any], service: str) -> dict[str, str]:
     """The header that a stack file's x-shoal asks for."""
+    found = members_of_stack(written, service)
+    return header(found) if found else {}
+
+
+def members_of_stack(written: Mapping[str, Any], service: str) -> dict[str, Any]:
+    """The same, not yet encoded."""
     found: dict[str, Any] = {}
     for key, value in written.items():
-        if key in IGNORED:
-            continue
-        member = DURATIONS.get(key.replace("_", "-"))
-        if member is None:
-            known = ", ".join(flag.replace("-", "_") for flag in DURATIONS)
+        name = key.replace("_", "-")
+        if name not in STACK:
+            known = ", ".join(sorted(other.replace("-", "_") for other in STACK))
             raise CliError(f"service {service}: x-shoal.{key} is not known; there is {known}")
+        member, read = STACK[name]
         try:
-            found[member] = values.positive_duration(str(value))
-        except ValueError as wrong:
+            found[member] = read(value)
+        except (ValueError, TypeError, AttributeError) as wrong:
             raise CliError(f"service {service}: x-shoal.{key}: {wrong}") from wrong
-    return header(found) if found else {}
+    return {member: value for member, value in found.items() if value not in ([], None)}
 
 
 def header(members: Mapping[str, Any]) -> dict[str, str]:
     return {HEADER: base64.b64encode(json.dumps(members, separators=(",", ":")).encode()).decode()}
+
+
+# -- single values -----------------------------------------------------------------------------------------------------------------------
+def _read(flag: str, read: Callable[[str], Any], text: str) -> Any:
+    try:
+        return read(text)
+    except ValueError as wrong:
+        raise CliError(f'invalid argument "{text}" for {flag}: {wrong}') from wrong
+
+
+def dependency(text: str) -> dict[str, str]:
+    """SERVICE[:CONDITION]"""
+    name, _, condition = text.partition(":")
+    if not name:
+        raise ValueError("it names no service")
+    return {"Service": name, **({"Condition": condition} if condition else {})}
+
+
+def device(text: str) -> dict[str, str]:
+    """HOST[:CONTAINER][:PERMISSIONS], as `docker run --device` has it."""
+    host, _, rest = text.partition(":")
+    inside, _, permissions = rest.partition(":")
+    if inside and not inside.startswith("/"):
+        inside, permissions = "", inside
+    if not host.startswith("/"):
+        raise ValueError("the device's path on the host must be absolute")
+    return {"PathOnHost": host, "PathInContainer": inside or host, "CgroupPermissions": permissions or "rwm"}
+
+
+def gpus(text: str) -> list[dict[str, Any]]:
+    """`all`, a number, or device=ID[,ID...]; nothing for none."""
+    if not text:
+        return []
+    wish: dict[str, Any] = {"Capabilities": [["gpu"]]}
+    if text.startswith("device="):
+        return [{**wish, "DeviceIDs": [one for one in text.removeprefix("device=").split(",") if one]}]
+    if text != "all" and not text.isdigit():
+        raise ValueError("write all, a number, or device=ID")
+    return [{**wish, "Count": -1 if text == "all" else int(text)}]
+
+
+# -- a stack file's values ---------------------------------------------------------------------------------------------------------------
+def _duration(value: Any) -> int:
+    return 0 if value is False or value in ("off", "none") else values.positive_duration(str(value))
+
+
+def _readiness(written: Any) -> dict[str, Any]:
+    if not isinstance(written, Mapping):
+        raise ValueError("write a mapping with test, interval, timeout and retries")
+    test = written.get("test", written.get("cmd"))
+    if not test:
+        raise ValueError("it needs a test: the command that says whether a task is ready")
+    found: dict[str, Any] = {"Test": ["CMD-SHELL", test] if isinstance(test, str) else [str(word) for word in test]}
+    if found["Test"][0] not in ("CMD", "CMD-SHELL"):
+        found["Test"].insert(0, "CMD")
+    for name, member in READINESS.items():
+        if name in written:
+            found[member] = int(written[name]) if name == "retries" else values.positive_duration(str(written[name]))
+    if unknown := sorted(set(written) - READINESS.keys() - {"test", "cmd"}):
+        raise ValueError(f"{unknown[0]} is not known; there is test, interval, timeout and retries")
+    return found
+
+
+def _dependencies(written: Any) -> list[dict[str, str]]:
+    if isinstance(written, Mapping):
+        return [dependency(f"{name}:{(one or {}).get('condition', '')}") for name, one in written.items()]
+    return [dependency(str(one)) for one in written]
+
+
+MEMBERS = {"drain-timeout": "DrainTimeout", "restart-backoff": "RestartBackoff", "rebalance": "Rebalance", "on-disconnect": "OnDisconnect"}
+LISTS: Mapping[str, tuple[str, Callable[[str], Any]]] = {"depends-on": ("DependsOn", dependency), "device": ("Devices", device)}
+STACK: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
+    "drain-timeout": ("DrainTimeout", lambda value: values.positive_duration(str(value))),
+    "restart-backoff": ("RestartBackoff", _duration),
+    "readiness": ("Readiness", _readiness),
+    "depends-on": ("DependsOn", _dependencies),
+    "devices": ("Devices", lambda value: [device(str(one)) for one in value]),
+    "gpus": ("DeviceRequests", lambda value: gpus(str(value))),
+    "rebalance": ("Rebalance", int),
+    "on-disconnect": ("OnDisconnect", str),
+}

@@ -16,6 +16,7 @@ from stack_specs.model import FileObject, Network, Stack
 from stack_specs.names import NAMESPACE, is_user_defined, scoped
 from stack_specs.render import dump
 from stack_specs.service_body import service_body
+from stack_specs.start_order import dependencies, in_order, in_swarm
 from stack_specs.values import Json, Timestamp, Value
 
 _QUOTES_AND_SPACES = "'\" \t\r\n\v\f\x85\xa0"
@@ -48,7 +49,7 @@ class ServiceRequest(Request, frozen=True, kw_only=True):
     image: str
     """The image as the file has it; the label com.docker.stack.image of an existing service is compared with it."""
     extensions: Mapping[str, Json]
-    """The service's x-shoal mapping, and its depends_on."""
+    """The service's x-shoal mapping, and what it depends on under the names that those services have in the swarm."""
     file: str
     line: int | None
     """Where the stack file describes it."""
@@ -79,7 +80,9 @@ def plan(
     try:
         _check_images(stack)
         used = _networks_in_use(stack)
-        services = tuple(_service(stack, name, index) for index in range(len(stack.services)))
+        waits = dependencies(stack)
+        made = {service.name: _service(stack, name, index, waits[service.name]) for index, service in enumerate(stack.services)}
+        services = tuple(made[key] for key in in_order(waits))
         return StackRequests(
             external_networks=tuple(sorted(set(_external(stack, used)))),
             networks=tuple(_network(stack.networks.get(key, Network()), key, name) for key in used if not _is_external(stack, key)),
@@ -199,13 +202,14 @@ def _data(path: tuple[str, str], item: FileObject, read: Callable[[str], bytes])
         raise Fault((*path, "file"), f"cannot read {item.file}: {reason}", remedy) from error
 
 
-def _service(stack: Stack, stack_name: str, index: int) -> ServiceRequest:
+def _service(stack: Stack, stack_name: str, index: int, waits: Mapping[str, str]) -> ServiceRequest:
     service = stack.services[index]
     body = service_body(stack, service, stack_name)
     written = service.extras.get("x-shoal")
     extensions = {key: _json(value) for key, value in written.items()} if isinstance(written, dict) else {}
-    if service.depends_on:
-        extensions.setdefault("depends_on", list(service.depends_on))
+    extensions.pop("depends_on", None)
+    if waits:
+        extensions["depends_on"] = {in_swarm(key, stack_name, stack): {"condition": condition} for key, condition in waits.items()}
     place = stack.error(Fault(("services", service.name), ""))
     return ServiceRequest(
         name=scoped(stack_name, service.name),

@@ -18,6 +18,7 @@ from cli.session import Session
 from cli.tasks import FLAGS as TASK_FLAGS
 from cli.tasks import filtered, node_id, show_tasks, state
 
+DRAIN_ORDER = "io.shoal.drain-order"
 HEADERS = {
     "ID": "ID",
     "Self": "SELF",
@@ -104,8 +105,20 @@ def _update(session: Session, words: Words) -> None:
                 raise CliError(f"key {key} doesn't exist in node's labels")
             del labels[key]
         spec["Labels"] = labels
+    if "order" in flags or spec.get("Availability") != "drain":
+        spec["Labels"] = _ordered(spec.get("Labels") or {}, flags.text("order"), availability=spec.get("Availability"))
     _post(session, node, spec)
     session.say(words.args[0])
+
+
+def _ordered(labels: Mapping[str, str], order: str, *, availability: str | None) -> Mapping[str, str]:
+    """The node's labels with the order of its drain among them, for as long as it is drained."""
+    if order and order not in {"start-first", "stop-first"}:
+        raise CliError(f'unknown order "{order}": use start-first or stop-first')
+    if order and availability != "drain":
+        raise CliError("--order goes with --availability drain: which comes first, a task's end or its replacement")
+    others = {key: value for key, value in labels.items() if key != DRAIN_ORDER}
+    return {**others, DRAIN_ORDER: order} if order == "start-first" else others
 
 
 def _post(session: Session, node: Json, spec: Json) -> None:
@@ -167,6 +180,7 @@ update = Verb(
         Flag("availability", TEXT, "active, pause or drain", complete=AVAILABILITY),
         Flag("label-add", LABELS, "Add or change a label"),
         Flag("label-rm", LIST, "Remove a label"),
+        Flag("order", TEXT, "Of a drain: start-first or stop-first", default='"stop-first"', complete="start-first|stop-first"),
         Flag("role", TEXT, "worker or manager", complete="worker|manager"),
     ),
     complete="node",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cli import extensions, images, lookup, registry, service_update
 from cli.command import ONE, Verb
 from cli.errors import CliError
-from cli.flags.grammar import Words
+from cli.flags.grammar import UINT, Flag, Words
 from cli.flags.service import DETACH, QUIET_PROGRESS, UPDATE
 from cli.progress import follow
 from cli.session import Session
@@ -47,6 +47,8 @@ def _roll_back(session: Session, words: Words, service: dict[str, object]) -> No
     version = service["Version"]
     assert isinstance(version, dict), "every object of the API has a version"
     query = {"version": version["Index"], "rollback": "previous", "registryAuthFrom": "spec"}
+    if "to" in words.flags:
+        query["rollbackTo"] = words.flags.number("to")
     answer = session.client.post(f"/services/{service['ID']}/update", service["Spec"], query)
     for said in (answer or {}).get("Warnings") or []:
         session.warn(said)
@@ -62,6 +64,6 @@ rollback = Verb(
     help="Go back to a service's previous specification",
     arguments="SERVICE",
     arity=ONE,
-    flags=(DETACH, QUIET_PROGRESS),
+    flags=(DETACH, QUIET_PROGRESS, Flag("to", UINT, "Version to go back to, as `service history` shows it (default: the previous one)")),
     complete="service",
 )

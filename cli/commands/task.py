@@ -45,6 +45,7 @@ noun = Noun(
         "inspect": Entry(__name__, "inspect", inspect.help or ""),
         "logs": Entry(__name__, "logs", logs.help or ""),
         "ls": Entry(__name__, "ls", ls.help or "", ("list",)),
+        "why": Entry("cli.commands.why", "task_why", "Tell why tasks are not as they should be"),
     },
     help="Look at single tasks",
 )

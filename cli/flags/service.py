@@ -79,6 +79,21 @@ COMMON = (
     Flag("init", SWITCH, "Run an init inside the container that forwards signals and reaps processes"),
     Flag("isolation", TEXT, "Isolation mode of the containers (Windows)"),
     Flag("drain-timeout", POSITIVE_DURATION, "Time for open connections to end before a task is stopped (ms|s|m|h)", default="5s"),
+    Flag(
+        "restart-backoff",
+        POSITIVE_DURATION,
+        "Longest pause before a task that keeps failing is tried again; 0 for no back-off",
+        default="5m",
+    ),
+    Flag("readiness-cmd", TEXT, "Command that says whether a task is fit for traffic; it never ends the task"),
+    Flag("readiness-interval", POSITIVE_DURATION, "Time between two such questions (ms|s|m|h)", default="5s"),
+    Flag("readiness-timeout", POSITIVE_DURATION, "Time that one answer may take (ms|s|m|h)", default="3s"),
+    Flag("readiness-retries", UINT, "Failures in a row that take a task out of traffic", default="3"),
+    Flag("depends-on", LIST, "Start after these services: SERVICE[:CONDITION]", complete="service"),
+    Flag("device", LIST, "Devices of the host to give to the tasks: HOST[:CONTAINER][:PERMISSIONS]"),
+    Flag("gpus", TEXT, "GPUs to give to each task: all, a number, or device=ID"),
+    Flag("rebalance", UINT, "Tasks at a time that may move to a node that joins; 0 for none", default="0"),
+    Flag("on-disconnect", TEXT, "What a task does where no manager is in reach: keep or stop", default='"keep"', complete="keep|stop"),
     Flag("oom-score-adj", INT, "How readily the kernel kills a task when memory is short (-1000 to 1000)"),
 )
 
@@ -139,6 +154,7 @@ def _pair(name: str, added: Kind, what: str, *, removed: Kind = LIST, complete: 
 UPDATE = (
     *(flag._replace(default="") for flag in (*COMMON, *ROLLOUT)),
     Flag("image", TEXT, "Image of the tasks"),
+    Flag("no-readiness", SWITCH, "Ask for readiness no more"),
     Flag("args", COMMAND, "Arguments of the tasks' command"),
     Flag("rollback", SWITCH, "Go back to the previous specification"),
     Flag("force", SWITCH, "Replace the tasks even if nothing changed"),

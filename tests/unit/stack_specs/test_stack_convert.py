@@ -87,14 +87,12 @@ def test_a_stack_needs_a_name(name: str) -> None:
 
 def test_shoal_s_own_keys_are_kept_beside_the_body() -> None:
     text = """
-    depends_on: [db]
     x-shoal: {readiness: {http: /ready, since: 2001-01-01}, order: [1, 2.5, ~]}
     """
     (service,) = planned(stack_of(text)).services
     assert service.extensions == {
         "readiness": {"http": "/ready", "since": "2001-01-01T00:00:00Z"},
         "order": [1, 2.5, None],
-        "depends_on": ["db"],
     }
     assert service.body == planned(stack_of("")).services[0].body
 
@@ -102,6 +100,40 @@ def test_shoal_s_own_keys_are_kept_beside_the_body() -> None:
 def test_conditions_of_a_dependency_are_shoal_s_own() -> None:
     (service,) = planned(stack_of("depends_on: [db]\nx-shoal: {depends_on: {db: {condition: service_healthy}}}")).services
     assert service.extensions == {"depends_on": {"db": {"condition": "service_healthy"}}}
+
+
+def services(*lines: str) -> str:
+    return "services:\n" + "".join(f"  {line.partition(' ')[0]}: {{image: i, {line.partition(' ')[2]}}}\n" for line in lines)
+
+
+def test_dependencies_have_the_names_of_the_swarm_and_come_first() -> None:
+    planned_services = planned(services("web depends_on: [db, gone]", "db depends_on: [disk]", "disk")).services
+    assert [one.name for one in planned_services] == ["shop_disk", "shop_db", "shop_web"]
+    assert planned_services[2].extensions == {"depends_on": {"shop_db": {"condition": "service_started"}}}
+
+
+def test_services_without_dependencies_stay_in_their_order() -> None:
+    assert [one.stack_name for one in planned(services("z", "a", "m")).services] == [
+        one.name for one in loaded(services("z", "a", "m")).services
+    ]
+
+
+def test_a_service_of_another_stack_is_waited_for_by_its_own_name() -> None:
+    (service,) = planned(stack_of("x-shoal: {depends_on: [other_db]}")).services
+    assert service.extensions == {"depends_on": {"other_db": {"condition": "service_started"}}}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (services("a depends_on: [b]", "b depends_on: [c]", "c depends_on: [a]"), "goes round in a circle: a -> b -> c -> a"),
+        (services("a depends_on: [a]"), "a -> a"),
+        (stack_of("x-shoal: {depends_on: {db: {condition: ready}}}"), "unknown condition 'ready'; use service_started"),
+        (stack_of("x-shoal: {depends_on: 5}"), "must be a list or a mapping"),
+    ],
+)
+def test_a_start_order_that_cannot_be_kept_is_refused(text: str, says: str) -> None:
+    assert says in refusal(text)
 
 
 def test_a_service_says_where_it_is_written() -> None:
