@@ -89,7 +89,7 @@ class Drill:
         wait_until(self._answers_everywhere, what="every node answers for every task", seconds=60, every=0.2)
 
     def _answers_everywhere(self) -> bool:
-        seen = {daemon.address: set[str]() for daemon in self.cluster.daemons.values()}
+        seen = {address: set[str]() for address in self._alive()}
         for address, tasks in seen.items():
             for _ in range(8 * self._replicas):
                 tasks.add(run(self.client.command("curl", "-sS", "-m", "2", f"http://{address}:{PORT}/")))
@@ -101,9 +101,11 @@ class Drill:
     # -- traffic -----------------------------------------------------------------------------------------------------------------------
     def traffic(self) -> Traffic:
         """Over every node that lives, from outside."""
-        addresses = [daemon.address for daemon in self.cluster.daemons.values() if daemon.name not in self.dead]
-        self._traffic = Traffic(self.client, addresses, port=PORT)
+        self._traffic = Traffic(self.client, self._alive(), port=PORT)
         return self._traffic
+
+    def _alive(self) -> list[str]:
+        return [daemon.address for daemon in self.cluster.daemons.values() if daemon.name not in self.dead]
 
     def phase(self, name: str, change: Callable[[], None], *, after: float = 1.0) -> Phase:
         """Make a change under traffic, wait until it is done and a while longer; what the clients saw meanwhile."""

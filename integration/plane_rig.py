@@ -46,6 +46,7 @@ class Node:
         self.id = f"node{number}".ljust(25, "0")
         self._stack = AsyncExitStack()
         self.plane: Plane
+        self.trouble: tuple[str, ...] = ()
 
     @property
     def peer(self) -> Peer:
@@ -60,6 +61,7 @@ class Node:
             clock=SystemClock(),
             namespace=self.host.namespace,
             resolv_conf=self.folder / "resolv.conf",
+            on_trouble=lambda trouble: setattr(self, "trouble", trouble),
         )
         await self._stack.enter_async_context(self.plane)
 

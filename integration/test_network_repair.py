@@ -200,6 +200,9 @@ async def test_nothing_is_left_after_the_last_task_and_after_leaving(cluster: Ri
     for node, before in zip(cluster.nodes, idle, strict=True):
         for kind, there in traces(node).items():
             assert there == before[kind], kind
+    for name in ("web", "alone"):
+        del cluster.services[name]
+    await cluster.tell()  # with the services go the sockets that held their ports
     assert len(os.listdir("/proc/self/fd")) <= descriptors + 4  # to each name server a connection, and one to its process
 
     for node in cluster.nodes:

@@ -5,6 +5,8 @@ import os
 import socket
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from cluster.aio.clock import Clock
 from cluster.aio.latest import Latest
 from cluster.api.errors import InvalidArgument
@@ -65,15 +67,21 @@ class Inventory:
             cpus=os.cpu_count() or 1,
             memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         )
+        self._trouble: tuple[str, ...] = ()
         self.description = Latest(self._describe())
 
     def _describe(self) -> NodeDescription:
         hostname = self._config.hostname or socket.gethostname()
-        return describe(self._info, self._config, hostname=hostname, subnets=tuple(routes()))
+        return replace(describe(self._info, self._config, hostname=hostname, subnets=tuple(routes())), trouble=self._trouble)
 
     def reconfigure(self, config: Config) -> None:
         """Other labels or resources from now on."""
         self._config = config
+        self._refresh()
+
+    def say(self, trouble: tuple[str, ...]) -> None:
+        """What is wrong on this host, by now."""
+        self._trouble = trouble
         self._refresh()
 
     async def look(self) -> None:

@@ -51,7 +51,13 @@ async def working(
     ensure_tmpfs(secrets)
     journal = Journal(parts.state.root / "worker", node_id=node.node_id, cluster_id=node.cluster_id, clock=parts.clock)
     reporter = Reporter(parts.clock)
-    plane = Plane(node_id=node.node_id, runtime=parts.runtime / "network", engine=parts.networks, clock=parts.clock)
+    plane = Plane(
+        node_id=node.node_id,
+        runtime=parts.runtime / "network",
+        engine=parts.networks,
+        clock=parts.clock,
+        on_trouble=parts.inventory.say,
+    )
     try:
         async with plane:
             ports = WorkerPorts(

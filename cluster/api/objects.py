@@ -59,6 +59,8 @@ class NodeDescription(Value, frozen=True, kw_only=True):
     subnets: tuple[str, ...] = ()
     """Ours: CIDRs of the host's own addresses and routes; the allocator keeps overlays off them."""
     feature_level: int = 1
+    trouble: tuple[str, ...] = ()
+    """Ours: what is wrong on the host that users of the cluster should know; shown as the node's status message."""
 
 
 class NodeStatus(Value, frozen=True, kw_only=True):

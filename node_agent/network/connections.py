@@ -30,6 +30,36 @@ def listening(sockets: Iterable[Socket]) -> frozenset[int]:
     return frozenset(one.port for one in sockets if one.state == _LISTEN and not one.address.startswith(_LOOPBACK))
 
 
+class Bound(Value, frozen=True, kw_only=True):
+    """A socket that waits for whoever comes."""
+
+    address: str
+    inode: int
+
+
+def bound(table: str, *, v6: bool, tcp: bool, port: int) -> Iterator[Bound]:
+    """Those of one of the kernel's tables that have this port."""
+    for line in table.splitlines()[1:]:
+        fields = line.split()
+        address, number = fields[1].split(":")
+        if int(number, 16) != port or (tcp and fields[3] != _LISTEN):
+            continue
+        wildcard = not int(address, 16)
+        mapped = not v6 or address.startswith("0000000000000000FFFF0000")
+        shown = "::" if wildcard and v6 else _address(address) if mapped else address.lower()
+        yield Bound(address=shown, inode=int(fields[9]))
+
+
+def bound_to(protocol: str, port: int) -> list[Bound]:
+    """Sockets of this thread's namespace that wait at this port; IPv6 ones count, as most of them take IPv4 too."""
+    found: list[Bound] = []
+    for name, v6 in ((protocol, False), (f"{protocol}6", True)):
+        table = Path("/proc/thread-self/net") / name
+        if table.exists():
+            found += bound(table.read_text(), v6=v6, tcp=protocol == "tcp", port=port)
+    return found
+
+
 def parse(table: str) -> Iterator[Socket]:
     """Lines of /proc/PID/net/tcp or tcp6 (of which only IPv4 in its mapped form matters here)."""
     for line in table.splitlines()[1:]:

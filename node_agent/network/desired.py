@@ -10,7 +10,7 @@ from cluster.api.endpoint import OverlayNetwork, Peer
 from cluster.api.ids import Id
 from cluster.api.values import Value
 from node_agent.network.firewall import firewall_chains, firewall_lookups
-from node_agent.network.ingress import Places, Published, ingress_chains, ingress_lookups
+from node_agent.network.ingress import NOTHING_HELD, Holding, Places, Published, ingress_chains, ingress_lookups
 from node_agent.network.naming import LINK_DEVICE, LINK_VNI, TABLE, bridge_of, link_address, vxlan_of
 from node_agent.network.parts import Part, per_network
 from node_agent.network.ports import BridgeNetwork
@@ -57,8 +57,16 @@ class SandboxRules(Value, frozen=True, kw_only=True):
     table: Table
 
 
-def desired(known: Known, parts: Sequence[Part], *, node_id: Id, underlay_mtu: int, gateway: BridgeNetwork | None = None) -> Desired:
-    """`parts`: what each service contributes.
+def desired(
+    known: Known,
+    parts: Sequence[Part],
+    *,
+    node_id: Id,
+    underlay_mtu: int,
+    gateway: BridgeNetwork | None = None,
+    holding: Holding = NOTHING_HELD,
+) -> Desired:
+    """`parts`: what each service contributes. `holding`: which of the published ports are somebody else's here.
     `gateway`: the local gateway bridge, whose subnet the engine chose; None while there is none.
     """
     view = known.view
@@ -81,7 +89,7 @@ def desired(known: Known, parts: Sequence[Part], *, node_id: Id, underlay_mtu: i
     return Desired(
         tunnels={tunnel.device: tunnel for tunnel in tunnels},
         return_paths=others,
-        node_table=_node_table(view, tunnels, ports, places),
+        node_table=_node_table(view, tunnels, ports, places, holding),
         sandboxes=_sandboxes(known, parts),
         published={(port.protocol, port.port, "entering"): (*port.local, *port.remote) for port in ports}
         | {(port.protocol, port.port, "arriving"): port.arriving for port in ports},
@@ -140,10 +148,10 @@ def _node_link(view: View, me: Peer, underlay_mtu: int) -> Tunnel:
 
 
 # -- the node's table ------------------------------------------------------------------------------------------------------------------
-def _node_table(view: View, tunnels: Iterable[Tunnel], ports: list[Published], places: Places) -> Table:
+def _node_table(view: View, tunnels: Iterable[Tunnel], ports: list[Published], places: Places, holding: Holding) -> Table:
     chains = ingress_chains(ports, mark_base=view.mark_base, numbers=places.numbers)
     chains |= firewall_chains(vxlan_port=view.vxlan_port, vnis=[tunnel.vni for tunnel in tunnels])
-    lookups = ingress_lookups(ports, places, mark_base=view.mark_base)
+    lookups = ingress_lookups(ports, places, mark_base=view.mark_base, holding=holding)
     lookups |= firewall_lookups(
         nodes=[peer.addr for peer in view.peers.values()], bridges=[tunnel.bridge for tunnel in tunnels if tunnel.bridge]
     )

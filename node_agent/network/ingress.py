@@ -17,6 +17,24 @@ TASK_BRIDGES = f'{{ "{BRIDGE_PREFIX}*", "{GATEWAY_BRIDGE}" }}'
 _OWN_DEVICES = f'{{ "{BRIDGE_PREFIX}*", "{GATEWAY_BRIDGE}", "{LINK_DEVICE}" }}'
 
 
+Port = tuple[str, str, int]
+"""Protocol, host address (empty: all), number."""
+
+
+class Holding(Value, frozen=True, kw_only=True):
+    """Which published ports of this node are not ours to take."""
+
+    taken: Mapping[Port, str] = {}
+    """Ports that others have, and who."""
+    besides: frozenset[tuple[str, str, int]] = frozenset()
+    """(address, protocol, number) that others listen at, where the port is ours on all other addresses."""
+
+
+NOTHING_HELD = Holding()
+NAMES_PORT = 53
+"""Our name server listens there, and the host's may, each at an address of its own: no socket holds it."""
+
+
 class Published(Value, frozen=True, kw_only=True):
     """One published port, as this node serves it."""
 
@@ -32,6 +50,10 @@ class Published(Value, frozen=True, kw_only=True):
     """link address of another node -> its ready tasks."""
 
     @property
+    def key(self) -> Port:
+        return self.protocol, self.host_ip, self.port
+
+    @property
     def arriving(self) -> tuple[str, ...]:
         """Where connections go that other nodes sent here: to one that leaves rather than to nobody."""
         return self.local or self.leaving
@@ -43,6 +65,7 @@ def ingress_chains(ports: list[Published], *, mark_base: int, numbers: Mapping[i
     zones = ", ".join(f"{mac_of(address)} : {number}" for number, address in numbers.items())
     reply = f"iifname {_OWN_DEVICES} ct direction reply ct mark & {ours:#x} != 0 ct mark & {mask:#x} != 0"
     here = (
+        "ip daddr . meta l4proto . th dport @besides accept",
         "fib daddr type local ip daddr . meta l4proto . th dport vmap @published_at",
         "fib daddr type local meta l4proto . th dport vmap @published",
     )
@@ -85,6 +108,15 @@ def ingress_chains(ports: list[Published], *, mark_base: int, numbers: Mapping[i
             hook="type filter hook postrouting priority 200",
             rules=(f'oifname "{LINK_DEVICE}" meta mark set meta mark & {0xFFFF_FFFF ^ mask:#x}',),
         ),
+        # What reaches the sockets that hold the ports was not translated: there is no task to go to.
+        "c_closed": Chain(
+            hook="type filter hook input priority 0",
+            rules=(
+                "ip daddr . meta l4proto . th dport @besides accept",
+                "ct state new meta l4proto tcp meta l4proto . th dport @held reject with tcp reset",
+                "ct state new meta l4proto . th dport @held reject",
+            ),
+        ),
         "c_mss": Chain(
             hook="type filter hook forward priority -150",
             rules=(f'oifname "{LINK_DEVICE}" tcp flags & (syn|rst) == syn tcp option maxseg size set rt mtu',),
@@ -110,10 +142,12 @@ class Places(Value, frozen=True, kw_only=True):
     """Where they ask for names."""
 
 
-def ingress_lookups(ports: list[Published], places: Places, *, mark_base: int) -> dict[str, Lookup]:
+def ingress_lookups(ports: list[Published], places: Places, *, mark_base: int, holding: Holding = NOTHING_HELD) -> dict[str, Lookup]:
+    """Ports that somebody else has are left to them; what other nodes send for them still arrives."""
     ours = ours_bit(mark_base)
-    anywhere = [port for port in ports if not port.host_ip]
-    chosen = [port for port in ports if port.host_ip]
+    entering = [port for port in ports if port.key not in holding.taken]
+    anywhere = [port for port in entering if not port.host_ip]
+    chosen = [port for port in entering if port.host_ip]
     macs = {mac_of(address): number for number, address in places.numbers.items()}
     by_port, verdict = "inet_proto . inet_service", "verdict"
     return {
@@ -121,6 +155,10 @@ def ingress_lookups(ports: list[Published], places: Places, *, mark_base: int) -
             type="ether_addr : mark", is_map=True, elements={mac: f"{number_mark(mark_base, n) | ours:#x}" for mac, n in macs.items()}
         ),
         "inside": Lookup(type="ipv4_addr; flags interval", elements=dict.fromkeys(["127.0.0.0/8", *places.subnets], "")),
+        "besides": Lookup(
+            type=f"ipv4_addr . {by_port}", elements={f"{addr} . {proto} . {port}": "" for addr, proto, port in sorted(holding.besides)}
+        ),
+        "held": Lookup(type=by_port, elements={f"{port.protocol} . {port.port}": "" for port in entering if port.port != NAMES_PORT}),
         "gateways": Lookup(type="ipv4_addr", elements=dict.fromkeys(places.gateways, "")),
         "returning": Lookup(type="ipv4_addr . ipv4_addr", elements={f"{addr} . {link}": "" for link, addr in places.nodes.items()}),
         "published": Lookup(

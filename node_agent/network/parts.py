@@ -29,6 +29,7 @@ class Membership(Value, frozen=True, kw_only=True):
 
 
 class Part(Value, frozen=True, kw_only=True):
+    service: str = ""
     memberships: Mapping[Id, Membership] = {}
     published: tuple[Published, ...] = ()
 
@@ -101,6 +102,7 @@ def _part(service: ServiceEndpoint, nodes: _Nodes, own: tuple[_Own, ...]) -> Par
     withdrawn = {task.task_id for task in own if task.withdrawn}
     ready = [backend for backend in service.backends if backend.ready and backend.task_id not in withdrawn]
     return Part(
+        service=service.name,
         memberships={there.network_id: _membership(service, there, nodes, ready) for there in service.networks},
         published=tuple(_published(service, nodes, ready, own)),
     )

@@ -16,7 +16,7 @@ from typing import TypeVar
 import msgspec
 
 from cluster.aio.clock import Clock
-from cluster.aio.supervise import first_of
+from cluster.aio.supervise import background, first_of
 from cluster.api.assignment import AssignedTask
 from cluster.api.endpoint import EndpointUpdate, OverlayNetwork
 from cluster.api.ids import Id
@@ -25,12 +25,15 @@ from node_agent.network.bridges import Bridges
 from node_agent.network.connections import listening, open_to, sockets_of
 from node_agent.network.desired import VXLAN_OVERHEAD, Desired, desired
 from node_agent.network.dns.client import NameServer, NameServerGone
+from node_agent.network.holding import PortHolder
+from node_agent.network.ingress import Holding
 from node_agent.network.kernel import Kernel, Outcome
 from node_agent.network.names import zone_of
 from node_agent.network.naming import GATEWAY_BRIDGE
 from node_agent.network.netns import identity, of_pid
 from node_agent.network.parts import Part, Parts
 from node_agent.network.ports import EngineNetworks
+from node_agent.network.relay import Relay
 from node_agent.network.sandbox import engine_networks, predefined_network, resolv_conf_of
 from node_agent.network.view import Known, LocalTask, View
 from worker.ports import ContainerState, EngineError, EngineNetwork, SandboxError, SandboxPlan
@@ -55,7 +58,9 @@ class Plane:
         namespace: Path | None = None,
         resolv_conf: Path = Path("/etc/resolv.conf"),
         repair_seconds: float = 10.0,
+        on_trouble: Callable[[tuple[str, ...]], None] = lambda _: None,
     ) -> None:
+        """`on_trouble` is told what users of the cluster should know is wrong on this host."""
         self._node_id = node_id
         self._runtime = runtime
         self._clock = clock
@@ -73,6 +78,10 @@ class Plane:
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="data-plane")
         self._kernel: Kernel | None = None
         self._bridges = Bridges(engine, lambda: self._in_worker(lambda kernel: kernel.host_routes()))
+        self._ports = PortHolder(namespace)
+        self._relay = Relay(namespace)
+        self._on_trouble = on_trouble
+        self._trouble: tuple[str, ...] = ()
         self._names = NameServer(control=runtime / "dns.sock", namespace=namespace, resolv_conf=resolv_conf)
         self._turn = asyncio.Lock()
         self._said: set[str] = set()
@@ -100,6 +109,7 @@ class Plane:
         await self._names.close()
         if self._kernel is not None:
             await self._in_worker(Kernel.close)
+        self._give_up_ports()
         self._worker.shutdown()
 
     async def clear(self) -> None:
@@ -108,13 +118,22 @@ class Plane:
             mark_base = self._known.view.mark_base
             self._known = Known()
             await self._names.stop()
+            self._give_up_ports()
             await self._in_worker(lambda kernel: kernel.clear(mark_base))
             await self._bridges.look()
             await self._bridges.sweep(lambda _: False)
             self._state.unlink(missing_ok=True)
 
+    def _give_up_ports(self) -> None:
+        self._relay.serve({})
+        self._ports.close()
+
     async def run(self) -> None:
         """Look whether everything is still as it should be, for ever; at once when the name server has ended."""
+        async with background(self._relay.run, self._look_again):
+            await asyncio.get_running_loop().create_future()
+
+    async def _look_again(self) -> None:
         while True:
             await first_of(lambda: self._clock.sleep(self._repair_seconds), self._names.wait_gone)
             await self.repair()
@@ -148,7 +167,9 @@ class Plane:
 
     async def _round(self, *, recheck: bool) -> None:
         known = self._known
-        wanted, parts, self._outcome = await self._in_worker(lambda kernel: self._hold(kernel, known, recheck))
+        wanted, parts, holding, self._outcome = await self._in_worker(lambda kernel: self._hold(kernel, known, recheck))
+        self._relay.serve(self._ports.relays)
+        self._tell_trouble(parts, holding)
         if known.view.version:
             self._say({*self._outcome.tunnels.values(), self._outcome.node, *self._outcome.sandboxes.values()} - {""})
         self._programmed = frozenset(wanted.sandboxes.keys() - self._outcome.sandboxes.keys())
@@ -168,14 +189,28 @@ class Plane:
             log.warning("data plane: %s", problem)
         self._said = problems
 
-    def _hold(self, kernel: Kernel, known: Known, recheck: bool) -> tuple[Desired, list[Part], Outcome]:
+    def _tell_trouble(self, parts: list[Part], holding: Holding) -> None:
+        owners = {port.key: part.service for part in parts for port in part.published}
+        trouble = tuple(
+            f"port {number}/{protocol} of service {owners.get((protocol, address, number), '?')} is not served here: {who} has it"
+            for (protocol, address, number), who in sorted(holding.taken.items())
+        )
+        if trouble == self._trouble:
+            return
+        for one in sorted(set(trouble) - set(self._trouble)):
+            log.warning("data plane: %s; it is taken over once that is free", one)
+        self._trouble = trouble
+        self._on_trouble(trouble)
+
+    def _hold(self, kernel: Kernel, known: Known, recheck: bool) -> tuple[Desired, list[Part], Holding, Outcome]:
         me = known.view.peers.get(self._node_id)
         if recheck:
             self._mtu = kernel.mtu_at("" if me is None else me.addr)
         parts = [] if me is None else self._parts.of(known, me)
-        wanted = desired(known, parts, node_id=self._node_id, underlay_mtu=self._mtu, gateway=self._bridges.gateway)
+        holding = self._ports.hold((port for part in parts for port in part.published), recheck=recheck)
+        wanted = desired(known, parts, node_id=self._node_id, underlay_mtu=self._mtu, gateway=self._bridges.gateway, holding=holding)
         where = {task.task_id: (task.pid, task.namespace) for task in known.tasks.values()}
-        return wanted, parts, kernel.hold(wanted, where, recheck=recheck)
+        return wanted, parts, holding, kernel.hold(wanted, where, recheck=recheck)
 
     async def _feed_names(self, known: Known, parts: list[Part]) -> None:
         """After the kernel: a name must not lead to a VIP that is not there yet. Before any task is known there is nobody to answer."""
