@@ -14,6 +14,8 @@ AFTER = ("complete", "shutdown", "failed", "rejected", "remove", "orphaned")
 RANK = {state: at for at, state in enumerate((*STATES, *AFTER))}
 MOST_BARS = 20
 DEFAULT_MONITOR = 5.0
+TRIES = 3
+"""Failures of a replica after which it counts as failed for good."""
 
 Task = Mapping[str, Any]
 
@@ -184,6 +186,8 @@ class Watch:
         if state in {"paused", "rollback_paused"}:
             what = "service update paused" if state == "paused" else "service rollback paused"
             return Verdict(view, failure=f"{what}: {message}{_reason(tasks)}")
+        if failure := "" if view.converged or view.job else _keeps_failing(tasks):
+            return Verdict(view, failure=failure)
         if not view.converged:
             lost, self._since = self._since is not None, None
             return Verdict(view, Bar("verify", "Detected task failure") if lost else self._rollback_note(state, message))
@@ -200,6 +204,18 @@ class Watch:
     def _rollback_note(self, state: str, message: str) -> Bar | None:
         before, self._was_rolling_back = self._was_rolling_back, state == "rollback_started"
         return Bar("rollback", message) if self._was_rolling_back and not before and message else None
+
+
+def _keeps_failing(tasks: Sequence[Task]) -> str:
+    """A replica whose tasks failed one after the other, and of which none runs: waiting longer shows nothing new."""
+    by_slot: dict[Any, list[Task]] = {}
+    for task in tasks:
+        by_slot.setdefault(task.get("Slot") or task.get("NodeID"), []).append(task)
+    for slot, found in sorted(by_slot.items(), key=lambda pair: str(pair[0])):
+        failed = [task for task in found if _state(task) in {"failed", "rejected"}]
+        if len(failed) >= TRIES and not any(_state(task) == "running" for task in found):
+            return f"replica {slot} keeps failing{_reason(failed)}"
+    return ""
 
 
 def _monitor(service: Mapping[str, Any]) -> float:

@@ -15,6 +15,7 @@ from cli import extensions, images, lookup, registry
 from cli.client import Json
 from cli.errors import ApiError, CliError
 from cli.session import Session
+from cli.stack_plan import Present
 from stack_specs import convert
 
 NAMESPACE = "com.docker.stack.namespace"
@@ -46,6 +47,21 @@ def deploy(session: Session, plan: convert.StackRequests, how: Choices) -> list[
 def labelled(session: Session, path: str, stack: str, **query: object) -> list[Json]:
     """The stack's own services, secrets, configs, networks or tasks."""
     return session.client.list(path, {"label": [f"{NAMESPACE}={stack}"]}, **query)
+
+
+def present(session: Session, stack: str) -> Present:
+    """What the swarm has of the stack now."""
+    networks = session.client.list("/networks", {"scope": ["swarm"]})
+    own = {str(one["Name"]): one for one in networks if (one.get("Labels") or {}).get(NAMESPACE) == stack}
+    secrets, configs = labelled(session, "/secrets", stack), labelled(session, "/configs", stack)
+    services = labelled(session, "/services", stack, status=True)
+    return Present(
+        networks=own,
+        secrets={str(one["Spec"]["Name"]): one for one in secrets},
+        configs={str(one["Spec"]["Name"]): one for one in configs},
+        services={str(one["Spec"]["Name"]): one for one in services},
+        network_names={str(one["Id"]): str(one["Name"]) for one in networks},
+    )
 
 
 def _check_externals(session: Session, names: Iterable[str]) -> None:

@@ -54,6 +54,12 @@ class ApiError(CliError):
         self.said = said
 
 
+class Unconverged(CliError):
+    """What was asked for is admitted, and has not come about."""
+
+    code = 2
+
+
 class SilentExit(CliError):
     """Everything has been said already; only the exit code is left to give."""
 

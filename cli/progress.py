@@ -9,7 +9,7 @@ from typing import Protocol, TextIO
 
 from cli.client import Client, Json
 from cli.convergence import Bar, Verdict, Watch, look
-from cli.errors import CliError
+from cli.errors import ApiError, Unconverged
 from cli.session import Session
 
 PAUSE = 0.2
@@ -26,10 +26,11 @@ def follow(
     *,
     quiet: bool = False,
     asked_to_roll_back: bool = False,
+    deadline: float | None = None,
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Return when the service has converged; raise when its update failed. Ctrl-C stops the looking, not the work."""
+    """Return when the service has converged; raise Unconverged when it fails, or not by `deadline`. Ctrl-C stops the looking alone."""
     painter: Painter = Nothing() if quiet else Terminal(session.out) if session.out.isatty() else Lines(session.out)
     watch = Watch(service_id, asked_to_roll_back=asked_to_roll_back)
     try:
@@ -37,13 +38,25 @@ def follow(
             verdict = _look(session.client, watch, service_id, now=clock())
             painter.paint(verdict)
             if verdict.failure:
-                raise CliError(verdict.failure)
+                raise Unconverged(verdict.failure)
             if verdict.done:
                 return
+            if deadline is not None and clock() >= deadline:
+                raise Unconverged(f"it did not converge in time: {'; '.join(_reasons(session.client, service_id, verdict))}")
             pause(PAUSE)
     except KeyboardInterrupt:
         session.say("Operation continuing in background.")
         session.say(f"Use `shoal service ps {service_id}` to check progress.")
+
+
+def _reasons(client: Client, service_id: str, verdict: Verdict) -> list[str]:
+    """Why it is not as it should be, in the daemon's words; a daemon that cannot say so leaves what was counted."""
+    try:
+        answer = client.get(f"/shoal/services/{service_id}/why")
+    except ApiError:
+        return [bar.text for bar in verdict.view.overall]
+    tasks = [f"{task['Name']}: {reason}" for task in answer["Tasks"][:3] for reason in task["Reasons"][:2]]
+    return [f"{answer['RunningTasks']} of {answer['DesiredTasks']} tasks serve", *answer["Reasons"], *tasks]
 
 
 def _look(client: Client, watch: Watch, service_id: str, *, now: float) -> Verdict:

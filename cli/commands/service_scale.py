@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cli.command import ONE_OR_MORE, Verb
-from cli.errors import CliError, Usage
+from cli.errors import CliError, Unconverged, Usage
 from cli.flags import values
 from cli.flags.grammar import Words
 from cli.flags.service import DETACH
@@ -14,7 +14,7 @@ from cli.session import Session
 def _scale(session: Session, words: Words) -> None:
     """Scale each of them; one that cannot be does not keep the others from it."""
     wanted = [_pair(word) for word in words.args]
-    scaled, failed = [], []
+    scaled, failed, stuck = [], [], []
     for name, replicas in wanted:
         try:
             scaled.append(_scale_one(session, name, replicas))
@@ -23,10 +23,12 @@ def _scale(session: Session, words: Words) -> None:
     for service_id in scaled if not words.flags.on("detach") else ():
         try:
             follow(session, service_id)
-        except CliError as unconverged:
-            failed.append(unconverged.message)
+        except Unconverged as unconverged:
+            stuck.append(unconverged.message)
     if failed:
-        raise CliError("\n".join(failed))
+        raise CliError("\n".join([*failed, *stuck]))
+    if stuck:
+        raise Unconverged("\n".join(stuck))
 
 
 def _pair(word: str) -> tuple[str, str]:

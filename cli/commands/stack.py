@@ -70,7 +70,7 @@ def _rm(session: Session, words: Words) -> None:
         removed = [remove(session, kind, objects) for kind, objects in found.items()]
         if not all(removed):
             failed.append(f"Failed to remove some resources from stack: {name}")
-        elif not words.flags.value("detach", default=True):
+        elif not words.flags.on("detach"):
             wait_gone(session.client, name)
     if failed:
         raise CliError("\n".join(failed))
@@ -102,7 +102,7 @@ rm = Verb(
     help="Remove one or more stacks",
     arguments="STACK [STACK...]",
     arity=ONE_OR_MORE,
-    flags=(Flag("detach", SWITCH, "Do not wait until the stack's tasks are gone", short="d", default="true"),),
+    flags=(Flag("detach", SWITCH, "Do not wait until the stack's tasks are gone", short="d"),),
     aliases=("remove", "down"),
     complete="stack",
 )
@@ -112,6 +112,7 @@ noun = Noun(
     {
         "config": Entry("cli.commands.stack_deploy", "config", "Show the stack's files merged and with their variables filled in"),
         "deploy": Entry("cli.commands.stack_deploy", "deploy", "Deploy a new stack, or change one", ("up",)),
+        "diff": Entry("cli.commands.stack_deploy", "diff", "Show what a deploy would create, change and remove"),
         "ls": Entry(__name__, "ls", ls.help or "", ("list",)),
         "ps": Entry(__name__, "ps", ps.help or ""),
         "rm": Entry(__name__, "rm", rm.help or "", ("remove", "down")),

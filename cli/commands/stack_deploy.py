@@ -1,16 +1,18 @@
-"""`stack deploy` and `stack config`: step 1 of the path, for what stands in files."""
+"""`stack deploy`, `stack diff` and `stack config`: step 1 of the path, for what stands in files."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from cli import stack_plan
 from cli.command import NONE, ONE, Verb
 from cli.commands.stack import stack_name
-from cli.deployment import Choices
+from cli.deployment import Choices, present
 from cli.deployment import deploy as carry_out
-from cli.errors import CliError
-from cli.flags.grammar import COMMA_LIST, SWITCH, TEXT, Flag, Words
+from cli.errors import CliError, SilentExit, Unconverged
+from cli.flags.grammar import COMMA_LIST, POSITIVE_DURATION, SWITCH, TEXT, Flag, Flags, Words
 from cli.progress import follow
 from cli.session import Session
 from stack_specs import convert, loader
@@ -23,6 +25,7 @@ FILES = Flag(
     short="c",
     complete="file",
 )
+PRUNE = Flag("prune", SWITCH, "Remove services that the files no longer name")
 RESOLVE = ("always", "changed", "never")
 
 
@@ -32,6 +35,21 @@ def _deploy(session: Session, words: Words) -> None:
     resolve_image = flags.text("resolve-image", "always")
     if resolve_image not in RESOLVE:
         raise CliError(f"Invalid option {resolve_image} for flag --resolve-image")
+    plan = _planned(session, stack, flags)
+    if flags.on("dry-run"):
+        _show(session, plan, stack, prune=flags.on("prune"))
+        return
+    how = Choices(stack, resolve_image, prune=flags.on("prune"), registry_auth=flags.on("with-registry-auth"))
+    try:
+        services = carry_out(session, plan, how)
+    except StackError as refused:
+        raise CliError(str(refused)) from refused
+    if not flags.value("detach", default=True):
+        _wait(session, services, quiet=flags.on("quiet"), at_most=flags.value("timeout"))
+
+
+def _planned(session: Session, stack: str, flags: Flags) -> convert.StackRequests:
+    """What the files ask for."""
     files, paths = Files(session), flags.many("compose-file")
     try:
         loaded = loader.load(paths, env=session.env, read=files.read, working_dir=folder(paths))
@@ -41,13 +59,21 @@ def _deploy(session: Session, words: Words) -> None:
     for warning in (*loaded.warnings, *plan.warnings):
         session.warn(warning)
     _check_manager(session)
-    how = Choices(stack, resolve_image, prune=flags.on("prune"), registry_auth=flags.on("with-registry-auth"))
-    try:
-        services = carry_out(session, plan, how)
-    except StackError as refused:
-        raise CliError(str(refused)) from refused
-    if not flags.value("detach", default=True):
-        _wait(session, services, quiet=flags.on("quiet"))
+    return plan
+
+
+def _show(session: Session, plan: convert.StackRequests, stack: str, *, prune: bool) -> bool:
+    """Say what a deploy would do; whether it would do anything."""
+    found = stack_plan.steps(plan, present(session, stack), prune=prune)
+    for line in stack_plan.lines(found):
+        session.say(line)
+    return stack_plan.differs(found)
+
+
+def _diff(session: Session, words: Words) -> None:
+    stack = stack_name(words.args[0])
+    if _show(session, _planned(session, stack, words.flags), stack, prune=words.flags.on("prune")) and words.flags.on("exit-code"):
+        raise SilentExit(1)
 
 
 def _check_manager(session: Session) -> None:
@@ -57,15 +83,17 @@ def _check_manager(session: Session) -> None:
         )
 
 
-def _wait(session: Session, services: list[str], *, quiet: bool) -> None:
+def _wait(session: Session, services: list[str], *, quiet: bool, at_most: int | None) -> None:
+    """Until all have converged or failed; `at_most` ns in all."""
     failed = []
+    deadline = None if at_most is None else time.monotonic() + at_most / 1e9
     for service_id in services:
         try:
-            follow(session, service_id, quiet=quiet)
-        except CliError as unconverged:
+            follow(session, service_id, quiet=quiet, deadline=deadline)
+        except Unconverged as unconverged:
             failed.append(f"{service_id}: {unconverged.message}")
     if failed:
-        raise CliError("\n".join(failed))
+        raise Unconverged("\n".join(failed))
 
 
 def _config(session: Session, words: Words) -> None:
@@ -102,7 +130,8 @@ deploy = Verb(
     flags=(
         FILES,
         Flag("detach", SWITCH, "Return at once, without waiting for the services to converge", short="d", default="true"),
-        Flag("prune", SWITCH, "Remove services that the files no longer name"),
+        Flag("dry-run", SWITCH, "Say what would be created, changed and removed, and do nothing"),
+        PRUNE,
         Flag("quiet", SWITCH, "Show no progress", short="q"),
         Flag(
             "resolve-image",
@@ -111,9 +140,19 @@ deploy = Verb(
             default='"always"',
             complete="|".join(RESOLVE),
         ),
+        Flag("timeout", POSITIVE_DURATION, "With --detach=false: longest time to wait (ms|s|m|h)"),
         Flag("with-registry-auth", SWITCH, "Give the registry credentials to the nodes that run the tasks"),
     ),
     aliases=("up",),
+    complete="stack",
+)
+diff = Verb(
+    "diff",
+    _diff,
+    help="Show what a deploy would create, change and remove",
+    arguments="STACK",
+    arity=ONE,
+    flags=(FILES, PRUNE, Flag("exit-code", SWITCH, "Exit with 1 if there are differences")),
     complete="stack",
 )
 config = Verb(
