@@ -34,7 +34,7 @@ FLAGS = (
 
 NOUNS = {
     "swarm": Entry("cli.commands.swarm", "noun", "Manage the swarm"),
-    "cluster": Entry("cli.commands.cluster", "noun", "Save the swarm's state"),
+    "cluster": Entry("cli.commands.cluster", "noun", "Look after the swarm's own state"),
     "node": Entry("cli.commands.node", "noun", "Manage the swarm's nodes"),
     "service": Entry("cli.commands.service", "noun", "Manage services"),
     "stack": Entry("cli.commands.stack", "noun", "Manage stacks"),
