@@ -53,6 +53,6 @@ def outsider(cluster: Cluster) -> Iterator[Daemon]:
     """A daemon on the cluster's switch that is in no swarm; tests leave it so."""
     daemon = Daemon(cluster.lab.host("out", "10.98.0.60/24"), "out", cluster.folder / "out")
     try:
-        yield daemon.start()
+        yield daemon.start("--metrics-addr", "127.0.0.1:9323")
     finally:
         daemon.destroy()

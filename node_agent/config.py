@@ -99,6 +99,9 @@ def check(config: Config) -> None:
         raise InvalidArgument("no address to listen on: give at least one -H, such as unix:///run/shoal/shoal.sock")
     for host in config.hosts:
         _check_host(host, config)
+    name, _, port = config.metrics_addr.rpartition(":")
+    if config.metrics_addr and (not name or not _is_port(port)):
+        raise InvalidArgument(f"bad metrics address {config.metrics_addr!r}: write host:port, such as 127.0.0.1:9323")
     if not config.data_root.startswith("/") or not config.exec_root.startswith("/"):
         raise InvalidArgument("--data-root and --exec-root must be absolute paths")
 
@@ -109,13 +112,17 @@ def _check_host(host: str, config: Config) -> None:
         raise InvalidArgument(f"bad listen address {host!r}: use unix:///path or tcp://address:port")
     if scheme == "tcp":
         _, _, port = rest.rpartition(":")
-        if not port.isdigit() or not 0 < int(port) < 65536:
+        if not _is_port(port):
             raise InvalidArgument(f"bad listen address {host!r}: a tcp address needs a port, such as tcp://10.0.0.1:2376")
         if not config.tlsverify and not rest.startswith(("127.", "[::1]", "localhost")):
             raise InvalidArgument(
                 f"refusing to listen on {host} without client certificates: whoever can connect is root here. "
                 "Add --tlsverify with --tlscacert, --tlscert and --tlskey"
             )
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and 0 < int(text) < 65536
 
 
 class HostAddress(Struct, frozen=True):

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cluster.aio.clock import SystemClock
 from cluster.aio.supervise import background
@@ -43,7 +43,7 @@ from node_agent.crossings import SwarmCrossings
 from node_agent.inventory import Inventory
 from node_agent.leaving import clear
 from node_agent.local_swarm import LocalSwarm
-from node_agent.metrics import Metrics, SwarmCollector
+from node_agent.metrics import Metrics, NodeCollector, NothingElse, SwarmCollector
 from node_agent.network.engine_networks import DockerNetworks
 from node_agent.parts import NodeParts
 from node_agent.state import StateFolder
@@ -55,6 +55,14 @@ VERSION = "0.1.0"
 Reload = Callable[[], Config]
 Loop = Callable[[], Coroutine[Any, Any, None]]
 log = logging.getLogger(__name__)
+
+
+class Sockets(NamedTuple):
+    """Bound, and not yet served."""
+
+    api: Sequence[Listening]
+    figures: Sequence[Listening]
+    """Where nothing but /metrics is served."""
 
 
 async def run(config: Config, reload: Reload) -> None:
@@ -70,7 +78,7 @@ async def run(config: Config, reload: Reload) -> None:
     try:
         with _pid_file(Path(config.pidfile)):
             async with open_engine(_engine_config(config), clock=clock, rng=rng) as engine:
-                sockets = _listen(config, given)
+                sockets = Sockets(_listen(config, given), _listen_for_scrapes(config))
                 await _serve(config, reload, sockets=sockets, state=state, engine=engine, clock=clock)
     finally:
         state.close()
@@ -94,9 +102,7 @@ def _socket_path(config: Config) -> str:
     return next((parse_host(host).path for host in config.hosts if host.startswith("unix://")), "")
 
 
-async def _serve(
-    config: Config, reload: Reload, *, sockets: Sequence[Listening], state: StateFolder, engine: DockerEngine, clock: SystemClock
-) -> None:
+async def _serve(config: Config, reload: Reload, *, sockets: Sockets, state: StateFolder, engine: DockerEngine, clock: SystemClock) -> None:
     rng = machine.rng()
     inventory = Inventory(engine, config, clock)
     await inventory.look()
@@ -142,16 +148,14 @@ def _reload(reload: Reload, inventory: Inventory) -> None:
     log.info("configuration reloaded: labels %s, log level %s", dict(config.label_map), config.log_level)
 
 
-def _answering(
-    config: Config, sockets: Sequence[Listening], swarm: LocalSwarm, engine: DockerEngine, clock: SystemClock
-) -> tuple[Loop, ...]:
+def _answering(config: Config, sockets: Sockets, swarm: LocalSwarm, engine: DockerEngine, clock: SystemClock) -> tuple[Loop, ...]:
     """The HTTP API over sockets that listen already."""
     events = EventLog(clock)
     link = EngineLink(engine.address.removeprefix("unix://"))
     product = Product(version=VERSION)
     crossings = SwarmCrossings(swarm)
     meeting = Meeting(link, crossings, our_socket=_socket_path(config) if config.socket_rewrite else None)
-    metrics = Metrics([SwarmCollector(swarm.latest, swarm.raft_status)])
+    metrics = Metrics([NodeCollector(VERSION, lambda: swarm.state, swarm.live_tasks), SwarmCollector(swarm.latest, swarm.raft_status)])
     nouns = (
         System(product, link, swarm),
         Events(link, events, clock, show=meeting.show_event, engine_name=crossings.engine_name),
@@ -170,7 +174,8 @@ def _answering(
     )
     routes: list[Route] = [route for noun in nouns for route in noun.routes()]
     server = ApiServer(routes, EngineProxy(link), product=product.server)
-    return partial(swarm.follow, events), partial(server.run, sockets)
+    figures = ApiServer(metrics.routes(), NothingElse(), product=product.server)
+    return partial(swarm.follow, events), partial(server.run, sockets.api), partial(figures.run, sockets.figures)
 
 
 @asynccontextmanager
@@ -205,6 +210,14 @@ def _listen(config: Config, given: Mapping[str, socket.socket]) -> list[Listenin
         else:
             bound.append(bind_tcp(address.host, address.port, tls=_tls(config)))
     return bound
+
+
+def _listen_for_scrapes(config: Config) -> list[Listening]:
+    """Figures of this daemon hold no secrets, so they are served without certificates, wherever the operator wants them."""
+    if not config.metrics_addr:
+        return []
+    address = parse_host(f"tcp://{config.metrics_addr}")
+    return [bind_tcp(address.host, address.port)]
 
 
 def _tls(config: Config) -> ssl.SSLContext | None:

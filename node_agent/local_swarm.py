@@ -275,6 +275,11 @@ class LocalSwarm:
     def latest(self) -> Snapshot | None:
         return self._node.manager.latest() if self._node is not None and self._node.manager is not None else None
 
+    def live_tasks(self) -> int:
+        """How many tasks are alive on this node."""
+        side = self._node.worker_side if self._node is not None else None
+        return len(side.worker.live_tasks) if side is not None else 0
+
     def raft_status(self) -> RaftStatus | None:
         return self._node.manager.raft_status() if self._node is not None and self._node.manager is not None else None
 

@@ -8,10 +8,13 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from cluster.api.errors import NotFound
 from cluster.api.states import NodeState, TaskState
 from manager.raft.config import RaftStatus
 from manager.store.snapshot import Snapshot
-from node_agent.api.messages import ApiRequest, ApiResponse
+from node_agent.api.backend import LocalState
+from node_agent.api.exchange import Exchange
+from node_agent.api.messages import ApiRequest, ApiResponse, PassToEngine
 from node_agent.api.routing import Route
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -54,6 +57,32 @@ def _store_metrics(now: Snapshot) -> Iterator[GaugeMetricFamily]:
     for state, count in counts.items():
         tasks.add_metric([state.wire], count)
     yield tasks
+
+
+class NodeCollector(Collector):
+    """What this machine says of itself, manager or worker or neither."""
+
+    def __init__(self, version: str, state: Callable[[], LocalState], live_tasks: Callable[[], int]) -> None:
+        self._version = version
+        self._state = state
+        self._live_tasks = live_tasks
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        build = GaugeMetricFamily("shoal_build", "1, with the version as label.", labels=["version"])
+        build.add_metric([self._version], 1)
+        yield build
+        state = GaugeMetricFamily("shoal_node_state", "1 for the state that this node is in.", labels=["state"])
+        for one in LocalState:
+            state.add_metric([one.value], one is self._state())
+        yield state
+        yield GaugeMetricFamily("shoal_node_live_tasks", "Tasks on this node that have not ended.", value=self._live_tasks())
+
+
+class NothingElse:
+    """Stands for the engine where only /metrics is served: nobody comes to it that way."""
+
+    async def pass_on(self, exchange: Exchange, request: ApiRequest, passed: PassToEngine) -> None:  # noqa: ARG002 - the port's signature
+        raise NotFound("page not found: only /metrics is served here")
 
 
 class Metrics:

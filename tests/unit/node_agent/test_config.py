@@ -28,6 +28,8 @@ def test_file_and_flags_add_up() -> None:
         (b'{"hosts": ["tcp://0.0.0.0:2375"]}', {}, "without client certificates"),
         (b'{"hosts": ["ftp://x"]}', {}, "bad listen address"),
         (b'{"data-root": "relative"}', {}, "absolute"),
+        (b'{"metrics-addr": "9323"}', {}, "bad metrics address"),
+        (b'{"metrics-addr": ":9323"}', {}, "bad metrics address"),
     ],
 )
 def test_what_cannot_work_is_refused_with_the_place_and_the_cure(file: bytes, flags: dict[str, object], words: str) -> None:
