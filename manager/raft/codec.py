@@ -9,6 +9,7 @@ from manager.raft.core.membership import MemberId
 from manager.raft.core.messages import (
     Append,
     Appended,
+    Committed,
     Heartbeat,
     HeartbeatReply,
     Message,
@@ -58,6 +59,7 @@ Said = (
     | TimeoutNow
     | ReadRequest
     | ReadReply
+    | Committed
     | SnapshotPart
     | SnapshotWanted
 )

@@ -23,6 +23,7 @@ from manager.raft.core.effects import (
     Apply,
     Effect,
     Install,
+    Linger,
     Persist,
     Proposed,
     ReadFailed,
@@ -33,7 +34,7 @@ from manager.raft.core.effects import (
     SendSnapshot,
 )
 from manager.raft.core.entries import Command, Configure, Entry, HardState
-from manager.raft.core.events import Event, Persisted, Received, StepDown, Suspect, Tick, TransferLeadership, Unreachable
+from manager.raft.core.events import Event, Persisted, Received, StepDown, Suspect, TellCommit, Tick, TransferLeadership, Unreachable
 from manager.raft.core.membership import Add, Change, Demote, Member, MemberId, Membership, Promote, Remove
 from manager.raft.core.state import Leader
 from manager.raft.errors import NotLeader, StorageFailed, StorageFull
@@ -114,6 +115,7 @@ class Raft:
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
+        await asyncio.sleep(self.config.tick_seconds * self._rng.random())  # members that start together must not tick together
         while True:
             due = loop.time() + self.config.tick_seconds
             await asyncio.sleep(self.config.tick_seconds)
@@ -164,6 +166,8 @@ class Raft:
                 self._barriers.ready(request, index, applied=self._applier.applied)
             case ReadFailed(request=request):
                 self._barriers.failed(request)
+            case Linger():
+                asyncio.get_running_loop().call_later(self.config.linger_seconds, self._put, TellCommit())
             case SendSnapshot(to=to, snapshot=snapshot):
                 self._snapshots.send(to, snapshot)
             case Install():

@@ -14,6 +14,7 @@ from manager.raft.core.effects import (
     Apply,
     Effect,
     Install,
+    Linger,
     Persist,
     Proposed,
     ReadFailed,
@@ -43,6 +44,8 @@ class Surroundings(Protocol):
     def post(self, sender: MemberId, to: MemberId, message: Message) -> None: ...
 
     def ship(self, sender: MemberId, to: MemberId, snapshot: SnapshotMeta, chunks: tuple[bytes, ...], term: int) -> None: ...
+
+    def linger(self, member: MemberId) -> None: ...
 
     def disk_busy(self, member: MemberId) -> None: ...
 
@@ -108,6 +111,8 @@ class SimMember:
                 self._order(effect)
             case Apply(entries=entries):
                 self._apply(entries)
+            case Linger():
+                self._world.linger(self.me)
             case SendSnapshot(to=to):
                 self._ship(to)
             case Proposed(request=request, first=first, term=term):

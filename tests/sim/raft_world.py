@@ -10,7 +10,16 @@ from functools import partial
 from random import Random
 
 from manager.raft.core.entries import SnapshotMeta
-from manager.raft.core.events import ChangeMembership, Received, SnapshotArrived, SnapshotSent, Suspect, Tick, TransferLeadership
+from manager.raft.core.events import (
+    ChangeMembership,
+    Received,
+    SnapshotArrived,
+    SnapshotSent,
+    Suspect,
+    TellCommit,
+    Tick,
+    TransferLeadership,
+)
 from manager.raft.core.membership import Add, Change, Demote, Member, MemberId, Promote, Remove, Standing
 from manager.raft.core.messages import Message
 from manager.raft.core.state import Leader
@@ -121,6 +130,13 @@ class World:
                 shipper.step(SnapshotSent(to=to, index=snapshot.index, arrived=fits))
 
         self._after(self.rng.uniform(0.5, 6.0), arrive)
+
+    def linger(self, member: MemberId) -> None:
+        self._after(self.rng.uniform(0.02, 0.3), lambda: self._tell_commit(member))
+
+    def _tell_commit(self, name: MemberId) -> None:
+        if self.members[name].is_up:
+            self.members[name].step(TellCommit())
 
     def disk_busy(self, member: MemberId) -> None:
         if member in self._busy:

@@ -22,6 +22,7 @@ from manager.raft.core.events import (
     SnapshotSent,
     StepDown,
     Suspect,
+    TellCommit,
     Tick,
     TransferLeadership,
     Unreachable,
@@ -30,6 +31,7 @@ from manager.raft.core.membership import MemberId
 from manager.raft.core.messages import (
     Append,
     Appended,
+    Committed,
     Heartbeat,
     HeartbeatReply,
     Message,
@@ -93,7 +95,7 @@ def _settle_leader(state: State, role: Leader) -> None:
     replication.send_appends(state, role)
     reads.confirm(state, role)
     transfer.press_on(state, role)
-    reconfigure.leave_if_voted_out(state)
+    reconfigure.leave_if_voted_out(state, role)
 
 
 def _handle(state: State, event: Event) -> None:  # noqa: C901, PLR0912 - one line a kind of event
@@ -117,6 +119,9 @@ def _handle(state: State, event: Event) -> None:  # noqa: C901, PLR0912 - one li
             transfer.begin(state, to)
         case StepDown():
             transfer.step_down(state)
+        case TellCommit():
+            if isinstance(state.role, Leader):
+                replication.tell_commit(state, state.role)
         case SnapshotSaved(snapshot=snapshot, keep_from=keep_from):
             state.log.compact(snapshot, keep_from=keep_from)
         case SnapshotArrived():
@@ -157,7 +162,7 @@ def _receive(state: State, sender: MemberId, message: Message) -> None:
                 pass  # about a term that has not begun
             case Vote(transfer=False) if state.hears_another_leader(than=sender):
                 return  # a member that was cut off, or removed, must not unseat a leader we hear (thesis 4.2.3)
-            case Append() | Heartbeat():
+            case Append() | Heartbeat() | Committed():
                 roles.become_follower(state, message.term, sender)
             case _:
                 roles.become_follower(state, message.term, None)
@@ -179,6 +184,8 @@ def _dispatch(state: State, sender: MemberId, message: Message) -> None:  # noqa
             following.on_append(state, sender, message)
         case Heartbeat():
             following.on_heartbeat(state, sender, message)
+        case Committed():
+            following.on_committed(state, sender, message)
         case Appended() | Rejected() | HeartbeatReply():
             if isinstance(state.role, Leader):
                 _dispatch_answer(state, state.role, sender, message)

@@ -49,6 +49,10 @@ class Apply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     entries: tuple[Entry, ...]
 
 
+class Linger(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A commit is news to peers. It may ride with the next entries, if there are any in a moment; give `TellCommit` then."""
+
+
 class SendSnapshot(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """This peer is too far behind for the log; stream it the newest snapshot and report `SnapshotSent`."""
 
@@ -115,4 +119,4 @@ class RoleChanged(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     leader: MemberId | None
 
 
-Effect = Send | Persist | Install | Apply | SendSnapshot | Proposed | Refused | ReadReady | ReadFailed | RoleChanged
+Effect = Send | Persist | Install | Apply | Linger | SendSnapshot | Proposed | Refused | ReadReady | ReadFailed | RoleChanged

@@ -54,6 +54,10 @@ class StepDown(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The shell finds this member unfit to lead just now."""
 
 
+class TellCommit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The moment that `Linger` asked for is over."""
+
+
 class SnapshotSaved(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """This member's own snapshot is on the disk, and the log before `keep_from` is not any more."""
 
@@ -98,6 +102,7 @@ Event = (
     | ReadIndex
     | TransferLeadership
     | StepDown
+    | TellCommit
     | SnapshotSaved
     | SnapshotArrived
     | SnapshotSent

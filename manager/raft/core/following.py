@@ -5,7 +5,7 @@ from manager.raft.core.entries import Configure
 from manager.raft.core.events import SnapshotArrived
 from manager.raft.core.log import Violation
 from manager.raft.core.membership import MemberId
-from manager.raft.core.messages import Append, Appended, Heartbeat, HeartbeatReply, Rejected
+from manager.raft.core.messages import Append, Appended, Committed, Heartbeat, HeartbeatReply, Rejected
 from manager.raft.core.state import Follower, Leader, State
 
 
@@ -40,6 +40,11 @@ def on_append(state: State, sender: MemberId, append: Append) -> None:
     match = append.prev_index + len(append.entries)
     log.commit_to(min(append.commit, match))
     state.send_durably(sender, Appended(term=state.term, match=match))
+
+
+def on_committed(state: State, sender: MemberId, told: Committed) -> None:
+    heed(state, sender)
+    state.log.commit_to(min(told.commit, state.log.last_index))
 
 
 def on_heartbeat(state: State, sender: MemberId, beat: Heartbeat) -> None:

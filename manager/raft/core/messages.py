@@ -104,6 +104,13 @@ class ReadReply(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=
     index: int
 
 
+class Committed(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True, tag=14):
+    """Of what you told me is durable at yours, this much is committed. Needs no answer: the next heartbeat says it again."""
+
+    term: int
+    commit: int
+
+
 Message = (
     PreVote
     | PreVoteReply
@@ -118,4 +125,5 @@ Message = (
     | TimeoutNow
     | ReadRequest
     | ReadReply
+    | Committed
 )

@@ -4,7 +4,7 @@ A new membership holds from the moment it is in the log. At most one is uncommit
 of its own term is committed: else two leaders' single steps could make majorities that do not meet.
 """
 
-from manager.raft.core import roles, transfer
+from manager.raft.core import replication, roles, transfer
 from manager.raft.core.effects import Proposed, Refusal, Refused
 from manager.raft.core.entries import Configure
 from manager.raft.core.events import ChangeMembership
@@ -42,10 +42,10 @@ def promote_who_caught_up(state: State, role: Leader) -> None:
         _append(state, role, changed(state.log.membership, Promote(id=ready[0]), caught_up=True))
 
 
-def leave_if_voted_out(state: State) -> None:
+def leave_if_voted_out(state: State, role: Leader) -> None:
     """A leader that is no voter any more leads until that is committed, then makes way (thesis 4.2.2)."""
     if not state.is_voter and state.log.membership_index <= state.log.commit:
-        # Its followers learn the commit from this step's appends, which are sent already.
+        replication.tell_commit(state, role)
         transfer.step_down(state)
 
 

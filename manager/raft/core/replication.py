@@ -3,11 +3,11 @@
 from typing import assert_never
 
 from manager.raft.core import roles
-from manager.raft.core.effects import Proposed, Refusal, Refused, SendSnapshot
+from manager.raft.core.effects import Linger, Proposed, Refusal, Refused, SendSnapshot
 from manager.raft.core.entries import ENTRY_OVERHEAD, Command, size_of
 from manager.raft.core.events import Propose, SnapshotSent
 from manager.raft.core.membership import MemberId
-from manager.raft.core.messages import Append, Appended, Heartbeat, HeartbeatReply, Rejected
+from manager.raft.core.messages import Append, Appended, Committed, Heartbeat, HeartbeatReply, Rejected
 from manager.raft.core.progress import Probe, Progress, Replicate, Streaming
 from manager.raft.core.quorum import agreed_index, has_majority
 from manager.raft.core.state import Leader, State
@@ -140,15 +140,35 @@ def _match_of(state: State, role: Leader, voter: MemberId) -> int:
 
 
 def send_appends(state: State, role: Leader) -> None:
-    """Send each peer all it may be sent: entries, else the news of a commit."""
+    """Send each peer all the entries it may be sent. The news of a commit alone can wait a moment: the next entries may carry it."""
     limits = state.settings
+    has_news = False
     for peer, progress in role.progress.items():
         while not progress.is_paused(max_flights=limits.max_flights, max_bytes=limits.max_flight_bytes):
             behind = progress.next <= state.log.last_index
-            news = progress.sent_commit < state.log.commit
             asks = isinstance(progress.mode, Probe) and progress.match < state.log.last_index
-            if not (behind or news or asks) or not _send_append(state, peer, progress, with_entries=True):
+            if not (behind or asks) or not _send_append(state, peer, progress, with_entries=True):
                 break
+        has_news = has_news or _news_for(state, progress) is not None
+    if has_news and not role.lingers:
+        role.lingers = True
+        state.effects.append(Linger())
+
+
+def tell_commit(state: State, role: Leader) -> None:
+    """The moment is over: whoever has not heard of the commit yet is told."""
+    role.lingers = False
+    for peer, progress in role.progress.items():
+        commit = _news_for(state, progress)
+        if commit is not None:
+            progress.sent_commit = commit
+            state.send(peer, Committed(term=state.term, commit=commit))
+
+
+def _news_for(state: State, progress: Progress) -> int | None:
+    """A peer is told of no commit beyond what it is known to share."""
+    commit = min(progress.match, state.log.commit)
+    return commit if isinstance(progress.mode, Replicate) and commit > progress.sent_commit else None
 
 
 def _send_append(state: State, to: MemberId, progress: Progress, *, with_entries: bool) -> bool:
@@ -160,7 +180,7 @@ def _send_append(state: State, to: MemberId, progress: Progress, *, with_entries
         return False
     entries = log.entries_from(progress.next, max_bytes=state.settings.max_append_bytes) if with_entries else ()
     state.send(to, Append(term=state.term, prev_index=prev, prev_term=prev_term, commit=log.commit, entries=entries))
-    progress.sent(count=len(entries), size=sum(map(size_of, entries)), commit=log.commit)
+    progress.sent(count=len(entries), size=sum(map(size_of, entries)), commit=min(log.commit, prev + len(entries)))
     return True
 
 

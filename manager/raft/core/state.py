@@ -67,7 +67,18 @@ class Transfer(msgspec.Struct, gc=False):
 class Leader:
     """Replicates its log."""
 
-    __slots__ = ("commit_may_move", "early_reads", "progress", "reads", "round", "term_start", "ticks", "transfer", "uncommitted_bytes")
+    __slots__ = (
+        "commit_may_move",
+        "early_reads",
+        "lingers",
+        "progress",
+        "reads",
+        "round",
+        "term_start",
+        "ticks",
+        "transfer",
+        "uncommitted_bytes",
+    )
 
     def __init__(self, *, term_start: int, progress: dict[MemberId, Progress]) -> None:
         self.term_start = term_start  # the index of its first entry
@@ -79,6 +90,7 @@ class Leader:
         self.ticks = 0  # since it became leader
         self.uncommitted_bytes = 0
         self.commit_may_move = True
+        self.lingers = False  # a moment was asked for, to tell a commit after
 
 
 Role = Follower | PreCandidate | Candidate | Leader

@@ -20,6 +20,7 @@ from manager.raft.core.events import (
     SnapshotSent,
     StepDown,
     Suspect,
+    TellCommit,
     Tick,
     TransferLeadership,
 )
@@ -63,6 +64,7 @@ class Script:
         self._make = make
         self._on_their_way: list[tuple[MemberId, MemberId, Message]] = []
         self._snapshots: list[Callable[[], None]] = []
+        self._lingering: set[MemberId] = set()
         self._cut: set[tuple[str, str]] = set()
         self._lines: list[str] = []
 
@@ -95,6 +97,9 @@ class Script:
             self.members[sender].step(SnapshotSent(to=to, index=snapshot.index, arrived=True))
 
         self._snapshots.append(arrive)
+
+    def linger(self, member: MemberId) -> None:
+        self._lingering.add(member)
 
     def disk_busy(self, member: MemberId) -> None:
         pass
@@ -175,8 +180,9 @@ class Script:
         """Deliver and sync until all is quiet."""
         for _ in range(1000):
             busy = [member for member in self.members.values() if member.is_up and member.disk]
-            if not (busy or self._on_their_way or self._snapshots):
+            if not (busy or self._on_their_way or self._snapshots or self._lingering):
                 return
+            self._tell_commits()
             for member in busy:
                 member.sync(len(member.disk))
             self._deliver(())
@@ -184,6 +190,11 @@ class Script:
             for arrive in snapshots:
                 arrive()
         raise Broken("it never becomes quiet")
+
+    def do_moment(self) -> None:
+        """The moment passes in which a commit may ride with the next entries."""
+        with self._aloud():
+            self._tell_commits()
 
     def do_cut(self, *names: str) -> None:
         """These hear nobody but one another, and are not heard."""
@@ -219,6 +230,12 @@ class Script:
 
     def _member(self, name: str) -> SimMember:
         return self.members[MemberId(name)]
+
+    def _tell_commits(self) -> None:
+        lingering, self._lingering = sorted(self._lingering), set()
+        for name in lingering:
+            if self.members[name].is_up:
+                self.members[name].step(TellCommit())
 
     def _deliver(self, links: tuple[str, ...]) -> None:
         due = [sent for sent in self._on_their_way if not links or f"{sent[0]}>{sent[1]}" in links]

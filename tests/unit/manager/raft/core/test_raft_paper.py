@@ -9,14 +9,26 @@ from typing import TypeVar
 import pytest
 
 from manager.raft.core.core import Core
-from manager.raft.core.effects import Apply, Effect, Persist, Proposed, ReadFailed, ReadReady, Refusal, Refused, Send, SendSnapshot
+from manager.raft.core.effects import Apply, Effect, Linger, Persist, Proposed, ReadFailed, ReadReady, Refusal, Refused, Send, SendSnapshot
 from manager.raft.core.entries import Command, Configure, Entry, HardState, Noop, SnapshotMeta, Stored
-from manager.raft.core.events import Event, Persisted, Propose, ReadIndex, Received, SnapshotArrived, SnapshotSent, Tick, Unreachable
+from manager.raft.core.events import (
+    Event,
+    Persisted,
+    Propose,
+    ReadIndex,
+    Received,
+    SnapshotArrived,
+    SnapshotSent,
+    TellCommit,
+    Tick,
+    Unreachable,
+)
 from manager.raft.core.log import Violation
 from manager.raft.core.membership import Member, MemberId, Membership
 from manager.raft.core.messages import (
     Append,
     Appended,
+    Committed,
     Heartbeat,
     HeartbeatReply,
     Message,
@@ -368,3 +380,27 @@ def test_only_a_leader_takes_proposals() -> None:
     bench = Bench()
     bench.step(Propose(request=1, payloads=(b"x",)))
     assert bench.effects == [Refused(request=1, why=Refusal.NOT_LEADER)]
+
+
+# The news of a commit
+
+
+def test_a_commit_rides_with_the_next_entries() -> None:
+    bench = Bench().elected()
+    assert Linger() in bench.effects
+    bench.step(Propose(request=1, payloads=(b"x",)))
+    bench.step(TellCommit())
+    assert bench.said() == []
+
+
+def test_a_commit_that_nothing_follows_is_told_in_a_moment_and_as_far_as_it_is_shared() -> None:
+    bench = Bench().elected()
+    bench.step(TellCommit())
+    assert bench.effects == [Send(to=B, message=Committed(term=2, commit=2))]
+
+
+def test_a_follower_that_is_told_of_a_commit_applies_and_does_not_answer() -> None:
+    bench = Bench(*commands(2, 1))
+    bench.hear(B, Committed(term=1, commit=2))
+    assert bench.said() == []
+    assert [entry.index for apply in bench.of(Apply) for entry in apply.entries] == [2]
