@@ -5,6 +5,7 @@ A manager joins by asking; it leaves when its node is demoted, removed, or says 
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,7 +19,7 @@ from cluster.api.objects import Node, NodeStatus, RaftMember
 from cluster.api.states import NodeState, Role
 from manager.raft.core.membership import MemberId
 from manager.raft.driver import Raft
-from manager.recovery import is_fenced
+from manager.recovery import is_fenced, without_fence
 from manager.store.proposer import Proposer
 from manager.store.snapshot import Snapshot
 from manager.store.store import Store
@@ -76,6 +77,7 @@ class MembershipKeeper:
         if request.last_index and is_fenced(self._store.snapshot, caller.node_id):
             raise Fenced(caller.node_id)
         await self._write(caller.node_id, lambda node: replace(node, member=RaftMember(addr=request.addr)))
+        await self._lift_fence(caller.node_id)
         if all((member.id, member.address) != (caller.node_id, request.addr) for member in self._raft.status().members):
             await self._raft.add_member(MemberId(caller.node_id), request.addr, learner=False)
         cluster = self._store.snapshot.cluster
@@ -113,6 +115,16 @@ class MembershipKeeper:
             await self._write(step.clear[0], lambda node: replace(node, member=None))
         else:
             await self._clock.sleep(_PAUSE)
+
+    async def _lift_fence(self, node_id: Id) -> None:
+        """It is a member with a log of ours: were it demoted one day, that would be a demotion like any other."""
+        for _ in range(_TRIES):
+            change = without_fence(self._store.snapshot, node_id)
+            if change is None:
+                return
+            with suppress(StaleSnapshot):
+                await self._proposer.propose([change])
+        raise Unavailable("the swarm's settings change too fast: try again")
 
     async def _write(self, node_id: Id, change: Callable[[Node], Node]) -> None:
         for _ in range(_TRIES):

@@ -61,6 +61,14 @@ def is_fenced(now: Snapshot, node_id: Id) -> bool:
     return now.cluster is not None and node_id in now.cluster.fenced and (node is None or node.member is None)
 
 
+def without_fence(now: Snapshot, node_id: Id) -> Put | None:
+    """What lifts it, if it stands."""
+    cluster = now.cluster
+    if cluster is None or node_id not in cluster.fenced:
+        return None
+    return Put(object=replace(cluster, fenced=tuple(one for one in cluster.fenced if one != node_id)), base=cluster.version)
+
+
 def cluster_in(now: Snapshot) -> Cluster:
     if now.cluster is None:
         raise FailedPrecondition(

@@ -1,6 +1,7 @@
 """Of a swarm that lost its quorum everything stays but the other managers, who are workers and down until they come back."""
 
 import pytest
+from msgspec.structs import replace
 
 from cluster.api.changes import ChangeSet, Put, encode_entry
 from cluster.api.errors import FailedPrecondition
@@ -11,7 +12,7 @@ from cluster.api.states import Availability, NodeState, Role
 from manager.raft.core.membership import Member, MemberId
 from manager.raft.driver import bootstrap
 from manager.raft.memory import MemoryStorage
-from manager.recovery import founder_changes, go_on_alone, replay
+from manager.recovery import founder_changes, go_on_alone, is_fenced, replay, without_fence
 from manager.store.apply import apply
 from manager.store.snapshot import EMPTY_SNAPSHOT, Snapshot
 
@@ -83,6 +84,24 @@ def test_a_manager_that_is_forced_after_it_was_fenced_is_so_no_more() -> None:
     then = after(after(replay(storage()), NEW, "10.0.0.7:2377"), ME, "10.0.0.1:2377")
     assert then.cluster is not None
     assert set(then.cluster.fenced) == {NEW, LOST, DEMOTED}
+
+
+def test_a_fence_stands_until_the_node_is_a_member_anew_and_is_lifted_then() -> None:
+    then = after(replay(storage()), ME, "10.0.0.1:2377")
+    assert is_fenced(then, LOST)
+    assert not is_fenced(then, WORKER)
+    row = then.nodes[LOST]
+    lift = without_fence(then, LOST)
+    assert lift is not None
+    member = Put(object=replace(row, member=RaftMember(addr="10.0.0.2:2377")), base=row.version)
+    joined, refusal = apply(then, then.version + 1, ChangeSet(at=3, changes=(member,)))
+    assert refusal is None
+    assert not is_fenced(joined, LOST)
+    lifted, refusal = apply(joined, joined.version + 1, ChangeSet(at=3, changes=(lift,)))
+    assert refusal is None
+    assert lifted.cluster is not None
+    assert lifted.cluster.fenced == (DEMOTED,)
+    assert without_fence(lifted, LOST) is None
 
 
 def test_what_was_written_is_what_the_next_start_reads() -> None:
