@@ -104,6 +104,9 @@ def _comparable(spec: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, 
     task = found.get("TaskTemplate") or {}
     for network in task.get("Networks") or ():
         network["Target"] = names.get(network.get("Target"), network.get("Target"))
+    mode = found["Mode"] = found.get("Mode") or {"Replicated": {}}
+    if mode.get("Replicated") is not None:
+        mode["Replicated"].setdefault("Replicas", 1)
     container = task.get("ContainerSpec") or {}
     if container.get("Image"):
         container["Image"] = images.bare(container["Image"])

@@ -33,11 +33,15 @@ HEADERS = {
     "Ports": "PORTS",
 }
 LISTING = Listing(HEADERS, tuple(HEADERS))
+EXPLAINED = 20
+NODES_EXPLAINED = 3
 
 
 def show_tasks(session: Session, tasks: list[Json], flags: Flags, *, whole: bool = False) -> None:
     """The table of tasks, slot by slot, the newest of a slot first and the older ones hanging below it."""
     names = Names(session.client, resolve=not flags.on("no-resolve"))
+    if flags.on("no-trunc") and not flags.on("quiet"):
+        explain(session.client, tasks)
     now = human.utc_now()
     whole = whole or flags.on("no-trunc")
     rows, previous = [], ""
@@ -46,6 +50,19 @@ def show_tasks(session: Session, tasks: list[Json], flags: Flags, *, whole: bool
         previous = name
         rows.append(row(task, shown, names.node(task), now=now, whole=whole))
     show(session, LISTING, rows, form_of(flags), quiet=flags.on("quiet"))
+
+
+def explain(client: Client, tasks: Iterable[Json]) -> None:
+    """Add to what waiting tasks say what the nearest nodes lack, as `task why` tells it; a daemon that cannot say so is left alone."""
+    waiting = [task for task in tasks if (task.get("Status") or {}).get("State") == "pending" and task["Status"].get("Err")]
+    for task in waiting[:EXPLAINED]:
+        try:
+            answer = client.get(f"/shoal/tasks/{task['ID']}/why")
+        except ApiError:
+            return
+        lacks = [text for node in answer["Nodes"][:NODES_EXPLAINED] for text in node["Refused"]]
+        if lacks:
+            task["Status"]["Err"] = "; ".join([task["Status"]["Err"], *lacks])
 
 
 class Names:

@@ -45,7 +45,7 @@ def _whole(one: Json) -> Json:
 history = Verb(
     "history",
     _history,
-    help="Show a service's earlier specifications, which `service rollback --to` goes back to",
+    help="Show a service's earlier specifications",
     arguments="SERVICE",
     arity=ONE,
     flags=(FORMAT, Flag("no-trunc", SWITCH, "Cut nothing short")),

@@ -60,13 +60,13 @@ class Orchestrator:
         before, self._seen = self._seen, now
         changes = None if before is None else now.changes_since(before)
         self._soft.observe(now, now.tasks if changes is None else changes.tasks, at)
+        if before is None or changes is None or any(has_joined(before.nodes.get(one), now.nodes.get(one)) for one in changes.nodes):
+            self._soft.note_joined(now)
         if before is None or changes is None or at.monotonic >= self._next_sweep:
             self._soft.forget(now)
             self._next_sweep = at.monotonic + SWEEP_SECONDS
             self._look_at(everything(now))
         else:
-            if any(has_joined(before.nodes.get(node_id), now.nodes.get(node_id)) for node_id in changes.nodes):
-                self._soft.note_joined(now)
             self._look_at(affected(now, before, changes))
         while self._alarms and self._alarms[0][0] <= at.monotonic:
             when, _, key = heapq.heappop(self._alarms)

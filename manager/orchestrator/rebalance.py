@@ -25,11 +25,7 @@ def plan(service: Service, slots: Slots, round_: Round) -> bool:
     """Whether the service itself was put: nothing else may put it in this round."""
     going = service.rebalance
     if going is None:
-        if not service.extensions.rebalance or service.id not in round_.soft.to_rebalance:
-            return False
-        going = Rebalance(at_once=service.extensions.rebalance, left=len(slots))
-        round_.put_service(replace(service, rebalance=going))
-        return True
+        return _begin(service, slots, round_)
     if updating(service):
         return False
     moving = {slot: new for slot, tasks in slots.items() if (new := _mover(tasks)) is not None}
@@ -48,6 +44,17 @@ def plan(service: Service, slots: Slots, round_: Round) -> bool:
     elif not moving:
         round_.put_service(replace(service, rebalance=None))
     return bool(moves) or not moving
+
+
+def _begin(service: Service, slots: Slots, round_: Round) -> bool:
+    """By the service's own policy, after a node joined; not if there would be nothing to do."""
+    at_once = service.extensions.rebalance
+    if not at_once or service.id not in round_.soft.to_rebalance:
+        return False
+    if all(_is_still(tasks) for tasks in slots.values()) and not chosen(slots, {}, _eligible(service, round_), 1):
+        return False
+    round_.put_service(replace(service, rebalance=Rebalance(at_once=at_once, left=len(slots))))
+    return True
 
 
 def _eligible(service: Service, round_: Round) -> list[str]:

@@ -13,10 +13,12 @@ from cluster.aio.clock import ManualClock
 from cluster.aio.supervise import background
 from cluster.api.changes import Put, Remove, TaskChange
 from cluster.api.errors import StaleSnapshot
-from cluster.api.objects import Cluster, Network, Node, NodeDescription, NodeStatus, Service, Task, TaskStatus
+from cluster.api.objects import Cluster, Network, Node, NodeDescription, NodeStatus, Rebalance, Service, Task, TaskStatus
 from cluster.api.specs import (
     SECOND,
     ContainerSpec,
+    Dependency,
+    Extensions,
     NetworkAttachmentConfig,
     NetworkSpec,
     ReplicatedMode,
@@ -226,6 +228,93 @@ async def _mishap(cloud: Cloud, rng: random.Random, replicas: dict[str, int], up
         case 4:
             spec = spec_of(service_id, replicas=replicas[service_id], image=image, update_config=update)
             await cloud.change_service(service_id, spec)
+        case _:
+            doomed = rng.random() / 2
+            cloud.nodes.dies = lambda task: random.Random(task.id).random() < doomed
+
+
+async def test_a_node_that_joins_takes_its_part_of_services_that_want_it_to() -> None:
+    cloud = Cloud(nodes=2)
+    await cloud.build()
+    async with cloud.leading():
+        await cloud.change_node("n2", availability=Availability.DRAIN)
+        service = Service(id="s", spec=spec_of("web", replicas=6), extensions=Extensions(rebalance=2))
+        await cloud.proposer.propose([Put(object=service)])
+        await cloud.clock.advance(1)
+        assert Counter(task.node_id for task in cloud.running("s")) == {"n1": 6}
+        await cloud.change_node("n2", availability=Availability.ACTIVE)
+        await cloud.clock.advance(2)
+        assert Counter(task.node_id for task in cloud.running("s")) == {"n1": 3, "n2": 3}
+        assert cloud.store.snapshot.services["s"].rebalance is None
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_start_order_moves_and_back_off_survive_whatever_fails(seed: int) -> None:
+    """Dependencies, rebalancing and drains that start first, under failures of nodes, tasks and leaders."""
+    rng = random.Random(seed)
+    cloud = Cloud(nodes=4)
+    await cloud.build()
+    wishes = {
+        "db": Extensions(restart_backoff=5 * SECOND),
+        "app": Extensions(depends_on=(Dependency(service="db", condition="service_healthy"),), rebalance=1),
+        "web": Extensions(depends_on=(Dependency(service="app"), Dependency(service="db")), rebalance=3),
+    }
+    replicas = {"db": 1, "app": 4, "web": 5}
+    async with cloud.leading():
+        for name in rng.sample(sorted(wishes), 3):
+            await cloud.proposer.propose(
+                [Put(object=Service(id=name, spec=spec_of(name, replicas=replicas[name]), extensions=wishes[name]))]
+            )
+            await cloud.clock.advance(rng.random())
+    for _ in range(3):
+        async with cloud.leading():
+            for _ in range(8):
+                await _upset(cloud, rng)
+                await cloud.clock.advance(rng.random() * 2)
+                _check_slots(cloud, replicas)
+    cloud.nodes.dies = lambda task: False
+    async with cloud.leading():
+        for node_id in sorted(cloud.store.snapshot.nodes):
+            await cloud.change_node(node_id, state=NodeState.READY, availability=Availability.ACTIVE)
+        await cloud.clock.advance(90)
+    for name, wanted in replicas.items():
+        assert len(cloud.running(name)) == wanted
+        assert cloud.store.snapshot.services[name].rebalance is None
+    for name in ("app", "web"):
+        counts = [Counter(task.node_id for task in cloud.running(name)).get(node_id, 0) for node_id in cloud.store.snapshot.nodes]
+        assert max(counts) - min(counts) <= 1
+    assert not [task for task in cloud.store.snapshot.tasks.values() if task.desired_state > TaskState.COMPLETE and not task.state.ended]
+
+
+def _check_slots(cloud: Cloud, replicas: dict[str, int]) -> None:
+    """Of one slot at most two tasks are wanted, and two only while one takes the place of the other."""
+    for name, wanted in replicas.items():
+        by_slot: dict[int, list[Task]] = {}
+        for task in cloud.store.snapshot.tasks_of(name).values():
+            if task.desired_state <= TaskState.COMPLETE and not task.state.ended:
+                by_slot.setdefault(task.slot, []).append(task)
+        assert len(by_slot) <= wanted
+        for tasks in by_slot.values():
+            assert len(tasks) == 1 or (len(tasks) == 2 and {task.replaces for task in tasks} & {task.id for task in tasks})
+
+
+async def _upset(cloud: Cloud, rng: random.Random) -> None:
+    node_id = f"n{rng.randint(1, 4)}"
+    match rng.randrange(6):
+        case 0:
+            await cloud.change_node(node_id, state=NodeState.DOWN)
+        case 1:
+            await cloud.change_node(node_id, state=NodeState.READY)
+        case 2:
+            await cloud.change_node(node_id, availability=rng.choice(list(Availability)))
+        case 3:
+            node = cloud.store.snapshot.nodes[node_id]
+            spec = replace(node.spec, labels={"io.shoal.drain-order": "start-first"}, availability=Availability.DRAIN)
+            await cloud.proposer.propose([Put(object=replace(node, spec=spec), base=node.version)])
+        case 4:
+            service = cloud.store.snapshot.services[rng.choice(["app", "web"])]
+            wish = Rebalance(at_once=rng.randint(1, 3), left=5)
+            await cloud.proposer.propose([Put(object=replace(service, rebalance=wish), base=service.version)])
         case _:
             doomed = rng.random() / 2
             cloud.nodes.dies = lambda task: random.Random(task.id).random() < doomed

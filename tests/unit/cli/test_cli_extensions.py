@@ -13,9 +13,10 @@ from cli.commands.node import _ordered
 from cli.commands.service_history import rows
 from cli.commands.why import service_lines
 from cli.difference import Change, changes, restarts
-from cli.errors import CliError
+from cli.errors import ApiError, CliError
 from cli.flags.grammar import Flags, read
 from cli.flags.service import CREATE, UPDATE
+from cli.tasks import explain
 
 SECOND = 1_000_000_000
 
@@ -164,3 +165,29 @@ def test_history_tells_what_each_version_changed() -> None:
     assert [(row["Version"], row["Image"]) for row in found] == [("9", "b"), ("4", "a")]
     assert found[0]["Replaced"] == ""
     assert found[0]["Changes"] == "Shoal.Rebalance: (none) -> 1; TaskTemplate.ContainerSpec.Image: a -> b"
+
+
+class Explains:
+    """A daemon that knows why, or one that does not know the question."""
+
+    def __init__(self, *, knows: bool) -> None:
+        self._knows = knows
+
+    def get(self, path: str) -> Any:
+        if not self._knows:
+            raise ApiError(404, "page not found")
+        return {"Nodes": [{"Refused": [f"cpu: needs 9; n{number} has 1 free of 4"]} for number in range(5)]}
+
+
+@pytest.mark.parametrize(
+    ("knows", "said"),
+    [
+        (True, "no suitable node; " + "; ".join(f"cpu: needs 9; n{number} has 1 free of 4" for number in range(3))),
+        (False, "no suitable node"),
+    ],
+)
+def test_a_waiting_task_in_full_tells_what_the_nearest_nodes_lack(knows: bool, said: str) -> None:
+    waiting = {"ID": "t1", "Status": {"State": "pending", "Err": "no suitable node"}}
+    running = {"ID": "t2", "Status": {"State": "running"}}
+    explain(Explains(knows=knows), [waiting, running])  # type: ignore[arg-type] # all that is asked of a client
+    assert (waiting["Status"]["Err"], running["Status"]) == (said, {"State": "running"})

@@ -49,6 +49,7 @@ def deployed(plan: convert.StackRequests) -> Present:
         spec = convert.bind_ids(request, {"shop_key": "s1"}, {})
         task: Any = spec["TaskTemplate"]
         task["Runtime"] = "container"
+        spec["Mode"] = spec["Mode"] if spec["Mode"] != {"Replicated": {}} else {"Replicated": {"Replicas": 1}}
         task["ContainerSpec"]["Isolation"] = "default"
         task["ContainerSpec"]["Image"] += "@sha256:" + "0" * 64
         for network in task["Networks"]:

@@ -1,0 +1,200 @@
+"""What Shoal adds to Swarm's orchestration, typed on a real cluster of a manager and two workers."""
+
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from integration.cluster_rig import Cluster, CommandFailed, Daemon, wait_until
+from integration.netlab import why_no_engine
+
+pytestmark = [pytest.mark.root, pytest.mark.engine, pytest.mark.timeout(300)]
+
+IMAGE = "shoal-lab"
+SLEEP = ("sleep", "100000")
+
+
+@pytest.fixture(scope="module")
+def manager(archive: Path) -> Iterator[Daemon]:
+    if reason := why_no_engine():
+        pytest.skip(reason)
+    folder = Path(tempfile.mkdtemp(prefix="shoal-orchestration-"))
+    with Cluster(f"orc{os.getpid()}", folder, network="10.94.0") as running:
+        first = running.bring_up(managers=1, workers=2, archive=archive, image=IMAGE)
+        wait_until(
+            lambda: len([one for one in first.get("/nodes") if one["Status"]["State"] == "ready"]) == 3, what="three nodes are ready"
+        )
+        yield first
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def create(manager: Daemon, name: str, *flags: str, command: tuple[str, ...] = SLEEP) -> None:
+    manager.shoal(
+        "service", "create", "--detach", "--no-resolve-image", "--stop-grace-period", "1s", "--name", name, *flags, IMAGE, *command
+    )
+
+
+def refused(manager: Daemon, *words: str) -> CommandFailed:
+    with pytest.raises(CommandFailed) as failed:
+        manager.shoal(*words)
+    return failed.value
+
+
+def saying(manager: Daemon, words: str, *command: str) -> Callable[[], str]:
+    """What the command says, once it says these words."""
+
+    def said() -> str:
+        shown = manager.shoal(*command)
+        return shown if words in shown else ""
+
+    return said
+
+
+def places(manager: Daemon, service: str) -> Counter[str]:
+    return Counter(task["NodeID"] for task in manager.tasks(service))
+
+
+def node_id(manager: Daemon, name: str) -> str:
+    return manager.docker("node", "inspect", "-f", "{{.ID}}", name)
+
+
+def test_why_tells_for_each_node_what_is_missing(manager: Daemon) -> None:
+    create(manager, "big", "--reserve-memory", "1000G", "--constraint", "node.role==worker")
+    told = wait_until(saying(manager, "memory: needs", "service", "why", "big"), what="an explanation")
+    assert "big: 0 of 1 tasks serve" in told
+    assert told.count("memory: needs 1000 GiB; ") == 3
+    assert "constraint: node.role==worker; m1 has manager" in told
+    (task,) = manager.get("/tasks")
+    assert "memory: needs 1000 GiB" in manager.shoal("task", "why", task["ID"])
+    manager.docker("service", "rm", "big")
+
+
+def test_a_crash_loop_backs_off_and_says_so(manager: Daemon) -> None:
+    create(manager, "crash", "--restart-delay", "0s", command=("sh", "-c", "exit 3"))
+    shown = wait_until(saying(manager, "back-off after", "service", "ps", "--no-trunc", "crash"), what="back-off")
+    assert "non-zero exit (3)" in shown
+    count = len(manager.get("/tasks"))
+    assert count <= 5
+    manager.docker("service", "rm", "crash")
+
+
+def test_a_task_that_is_not_ready_runs_on_out_of_traffic(manager: Daemon) -> None:
+    manager.docker("network", "create", "-d", "overlay", "--attachable", "orc")
+    ready = ("--readiness-cmd", "test -f /tmp/ok", "--readiness-interval", "1s", "--readiness-retries", "1")
+    create(manager, "gate", "--network", "orc", "--replicas", "1", *ready)
+    (task,) = manager.wait_running("gate", 1)
+    assert "readiness: exit 1" in wait_until(lambda: manager.get(f"/tasks/{task['ID']}")["Status"].get("Err", ""), what="the reason")
+    assert "not ready for traffic" in manager.shoal("service", "why", "gate")
+    container = task["Status"]["ContainerStatus"]["ContainerID"]
+    manager.docker("exec", container, "touch", "/tmp/ok")
+    wait_until(lambda: "1 of 1 tasks serve" in manager.shoal("service", "why", "gate"), what="the task to be ready")
+    manager.docker("exec", container, "rm", "/tmp/ok")
+    wait_until(lambda: "0 of 1 tasks serve" in manager.shoal("service", "why", "gate"), what="the task to lose traffic")
+    assert [one["ID"] for one in manager.tasks("gate")] == [task["ID"]]
+    manager.docker("service", "rm", "gate")
+
+
+def test_services_start_in_order_and_circles_are_refused(manager: Daemon) -> None:
+    create(manager, "app", "--depends-on", "job:service_completed_successfully", "--depends-on", "db:service_healthy")
+    wait_until(lambda: "waiting for service job" in manager.shoal("service", "why", "app"), what="the reason")
+    create(manager, "db", "--health-cmd", "true", "--health-interval", "1s")
+    create(manager, "job", "--mode", "replicated-job", command=("sh", "-c", "sleep 2"))
+    manager.wait_running("app", 1)
+    failed = refused(manager, "service", "update", "--detach", "--depends-on", "app", "db")
+    assert "circle: db -> app -> db" in failed.said
+    manager.docker("service", "rm", "app", "db", "job")
+
+
+def test_rebalancing_and_a_drain_leave_no_gap(manager: Daemon) -> None:
+    for name in ("w1", "w2"):
+        manager.shoal("node", "update", "--availability", "drain", name)
+    create(manager, "spread", "--replicas", "6")
+    manager.wait_running("spread", 6)
+    for name in ("w1", "w2"):
+        manager.shoal("node", "update", "--availability", "active", name)
+    least = 6
+
+    def even() -> bool:
+        nonlocal least
+        least = min(least, len(manager.tasks("spread")))
+        return sorted(places(manager, "spread").values()) == [2, 2, 2]
+
+    manager.shoal("service", "rebalance", "--detach", "--parallelism", "2", "spread")
+    wait_until(even, what="two tasks on each node", every=0.01)
+    manager.shoal("node", "update", "--availability", "drain", "--order", "start-first", "w1")
+
+    def empty() -> bool:
+        nonlocal least
+        least = min(least, len(manager.tasks("spread")))
+        return node_id(manager, "w1") not in places(manager, "spread")
+
+    wait_until(empty, what="the drained node to be empty", every=0.01)
+    assert least == 6
+    manager.shoal("node", "update", "--availability", "active", "w1")
+    assert "io.shoal.drain-order" not in manager.docker("node", "inspect", "w1")
+    manager.docker("service", "rm", "spread")
+
+
+def test_any_kept_version_can_be_gone_back_to(manager: Daemon) -> None:
+    create(manager, "hist", "--env", "V=1")
+    manager.wait_running("hist", 1)
+    for number in (2, 3):
+        manager.shoal("service", "update", "--detach", "--env-add", f"V={number}", "hist")
+    shown = manager.shoal("service", "history", "--no-trunc", "hist").splitlines()
+    assert len(shown) == 4
+    assert "TaskTemplate.ContainerSpec.Env: V=2 -> V=3" in shown[1]
+    manager.shoal("service", "rollback", "--detach", "--to", shown[3].split()[0], "hist")
+    spec = manager.get("/services/hist")["Spec"]
+    assert spec["TaskTemplate"]["ContainerSpec"]["Env"] == ["V=1"]
+    wait_until(
+        lambda: [one["Spec"]["ContainerSpec"]["Env"] for one in manager.tasks("hist")] == [["V=1"]], what="the task of the first version"
+    )
+    manager.docker("service", "rm", "hist")
+
+
+def test_a_stack_is_planned_deployed_in_order_and_removed(manager: Daemon, tmp_path: Path) -> None:
+    file = tmp_path / "stack.yml"
+    text = f"""
+services:
+  web: {{image: {IMAGE}, command: sleep 100000, depends_on: [db], stop_grace_period: 1s}}
+  db: {{image: {IMAGE}, command: sleep 100000, stop_grace_period: 1s}}
+"""
+    file.write_text(text)
+    deploy = ("stack", "deploy", "--resolve-image", "never", "-c", str(file))
+    assert "3 to create" in manager.shoal(*deploy, "--dry-run", "shop")
+    assert manager.docker("service", "ls", "-q") == ""
+    manager.shoal(*deploy, "--detach=false", "--quiet", "shop")
+    assert "0 to create, 0 to update" in manager.shoal("stack", "diff", "-c", str(file), "shop")
+    file.write_text(text.replace("depends_on: [db]", "environment: {A: b}"))
+    told = manager.shoal("stack", "diff", "-c", str(file), "shop")
+    assert "~ service shop_web (restarts 1 task)" in told
+    assert "TaskTemplate.ContainerSpec.Env: (none) -> A=b" in told
+    manager.shoal("stack", "rm", "shop")
+    assert manager.get("/tasks") == []
+    assert manager.engine("ps", "-q") == ""
+
+
+def test_a_deploy_that_does_not_converge_exits_with_two_and_the_reason(manager: Daemon, tmp_path: Path) -> None:
+    file = tmp_path / "stack.yml"
+    file.write_text(f"services: {{web: {{image: {IMAGE}, command: 'sh -c \"exit 9\"', deploy: {{restart_policy: {{delay: 100ms}}}}}}}}")
+    failed = refused(manager, "stack", "deploy", "--resolve-image", "never", "--detach=false", "--quiet", "-c", str(file), "bad")
+    assert (failed.status, "keeps failing" in failed.said, "non-zero exit (9)" in failed.said) == (2, True, True)
+    file.write_text(f"services: {{web: {{image: {IMAGE}, deploy: {{placement: {{constraints: [node.labels.no==where]}}}}}}}}")
+    failed = refused(
+        manager, "stack", "deploy", "--resolve-image", "never", "--detach=false", "--quiet", "--timeout", "3s", "-c", str(file), "bad"
+    )
+    assert failed.status == 2
+    assert "scheduling constraints not satisfied on 3 nodes" in failed.said
+    manager.shoal("stack", "rm", "bad")
+
+
+def test_a_device_of_the_host_is_in_the_container(manager: Daemon) -> None:
+    create(manager, "dev", "--device", "/dev/null:/dev/mine:rw", "--constraint", "node.role==manager")
+    (task,) = manager.wait_running("dev", 1)
+    container = task["Status"]["ContainerStatus"]["ContainerID"]
+    assert manager.docker("exec", container, "ls", "/dev/mine") == "/dev/mine"
+    manager.docker("service", "rm", "dev")
