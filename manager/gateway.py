@@ -12,9 +12,12 @@ from cluster.api.commands import Command, Outcome
 from cluster.api.contracts import (
     AdmissionRequest,
     Admitted,
+    Attached,
+    AttachRequest,
     Caller,
     CertificateRequest,
     ControlAPI,
+    DetachRequest,
     IssuedCertificate,
     MemberAnswer,
     MemberRequest,
@@ -49,7 +52,7 @@ class Leadership(Protocol):
 
 
 class Gateway:
-    """Implements ControlAPI, Dispatcher, Membership and NodeCA on every manager."""
+    """Implements ControlAPI, Dispatcher, Guests, Membership and NodeCA on every manager."""
 
     def __init__(self, leadership: Leadership, remotes: Remotes) -> None:
         self._leadership = leadership
@@ -89,6 +92,12 @@ class Gateway:
 
     async def join(self, caller: Caller, request: MemberRequest) -> MemberAnswer:
         return await self._here().membership.join(caller, request)
+
+    async def attach(self, caller: Caller, request: AttachRequest) -> Attached:
+        return await self._here().guests.attach(caller, request)
+
+    async def detach(self, caller: Caller, request: DetachRequest) -> Taken:
+        return await self._here().guests.detach(caller, request)
 
     async def leave(self, caller: Caller, request: Taken) -> Taken:
         return await self._here().membership.leave(caller, request)

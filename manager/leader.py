@@ -10,6 +10,7 @@ from cluster.aio.supervise import LoopReturned
 from manager.ca.service import CertificateService
 from manager.controlapi.control import Control
 from manager.dispatcher.dispatcher import Dispatcher
+from manager.guests import GuestDesk
 from manager.membership import MembershipKeeper
 
 Loop = Callable[[], Coroutine[Any, Any, None]]
@@ -22,6 +23,7 @@ class Leading(Struct, frozen=True, kw_only=True):
     certificates: CertificateService
     dispatcher: Dispatcher
     membership: MembershipKeeper
+    guests: GuestDesk
     loops: Sequence[Loop]
 
 

@@ -19,6 +19,7 @@ from cluster.api.contracts import (
     ControlAPI,
     Dispatcher,
     Frame,
+    Guests,
     Membership,
     NodeCA,
     RaftPeer,
@@ -39,6 +40,7 @@ from manager.ca.trust import trusted
 from manager.controlapi.control import Control
 from manager.dispatcher.dispatcher import Dispatcher as LeaderDispatcher
 from manager.gateway import Gateway
+from manager.guests import GuestDesk
 from manager.leader import Leading, lead
 from manager.logbroker.broker import LogBroker
 from manager.membership import MembershipKeeper
@@ -109,6 +111,7 @@ class Manager:
         server.offer(Dispatcher, self.gateway, authorize=self.authorize_unless_fenced)
         server.offer(Membership, self.gateway)
         server.offer(NodeCA, self.gateway)
+        server.offer(Guests, self.gateway, authorize=self.authorize_unless_fenced)
         server.offer(RaftPeer, self, authorize=self.authorize_peer)
         server.offer(Streams, self.log_broker)
 
@@ -252,8 +255,10 @@ class Manager:
             draw_id=parts.draw_id,
         )
         membership = MembershipKeeper(me=parts.node_id, raft=self._raft, store=self._store, proposer=self._proposer, clock=parts.clock)
+        control = Control(store=self._store, proposer=self._proposer)
         return Leading(
-            control=Control(store=self._store, proposer=self._proposer),
+            control=control,
+            guests=GuestDesk(control=control, store=self._store),
             certificates=CertificateService(
                 snapshot=lambda: self._store.snapshot,
                 proposer=self._proposer,

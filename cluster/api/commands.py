@@ -111,6 +111,27 @@ class RebalanceService(Struct, frozen=True, kw_only=True, gc=False, omit_default
     at_once: int = 1
 
 
+class AttachGuest(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag=16, tag_field="k"):
+    """A container on this node joins an attachable network."""
+
+    id: Id
+    """The guest's."""
+    node_id: Id
+    network: str
+    """Its id or name."""
+    name: str = ""
+    aliases: tuple[str, ...] = ()
+    address: str = ""
+    """The one that the user asked for; empty takes any."""
+
+
+class DetachGuest(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag=17, tag_field="k"):
+    """The container is gone: its address is free again. One that is not known any more is fine."""
+
+    id: Id
+    node_id: Id
+
+
 Command = (
     CreateService
     | UpdateService
@@ -127,6 +148,8 @@ Command = (
     | RemoveConfig
     | UpdateCluster
     | RebalanceService
+    | AttachGuest
+    | DetachGuest
 )
 
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from cluster.api.assignment import Credit, FromNode, LogChunk, LogOrder, ToNode
 from cluster.api.commands import Command, Outcome
+from cluster.api.endpoint import Guest, OverlayNetwork
 from cluster.api.ids import Id
 from cluster.api.states import Role
 
@@ -135,6 +136,35 @@ class NodeCA(Protocol):
     async def renew(self, caller: Caller, request: CertificateRequest) -> IssuedCertificate: ...
 
 
+class AttachRequest(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """A container on the calling node asks to join a network; see commands.AttachGuest."""
+
+    id: Id
+    network: str
+    name: str = ""
+    aliases: tuple[str, ...] = ()
+    address: str = ""
+
+
+class Attached(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    network: OverlayNetwork
+    guest: Guest
+
+
+class DetachRequest(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    id: Id
+
+
+class Guests(Protocol):
+    """Containers that join attachable networks by themselves; a node speaks for its own."""
+
+    @allow(NODES)
+    async def attach(self, caller: Caller, request: AttachRequest) -> Attached: ...
+
+    @allow(NODES)
+    async def detach(self, caller: Caller, request: DetachRequest) -> Taken: ...
+
+
 class Streams(Protocol):
     """Logs, from the node of a task to the manager whose client reads them, never through the leader."""
 
@@ -147,4 +177,4 @@ class Streams(Protocol):
         ...
 
 
-CONTRACTS: tuple[type, ...] = (ControlAPI, Dispatcher, RaftPeer, Membership, NodeCA, Streams)
+CONTRACTS: tuple[type, ...] = (ControlAPI, Dispatcher, RaftPeer, Membership, NodeCA, Guests, Streams)

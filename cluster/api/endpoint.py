@@ -18,6 +18,18 @@ class Peer(Value, frozen=True, kw_only=True):
     hostname: str = ""
 
 
+class Guest(Value, frozen=True, kw_only=True):
+    """A container that is no task and joined an attachable network by itself (`docker run --network`)."""
+
+    id: Id
+    node_id: Id
+    address: str
+    """Without prefix length."""
+    name: str = ""
+    """The container's; tasks on the network resolve it."""
+    aliases: tuple[str, ...] = ()
+
+
 class OverlayNetwork(Value, frozen=True, kw_only=True):
     network_id: Id
     name: str
@@ -29,6 +41,7 @@ class OverlayNetwork(Value, frozen=True, kw_only=True):
     mtu: int = 0
     """0: derived from the underlay."""
     options: Labels = {}
+    guests: tuple[Guest, ...] = ()
 
 
 class Backend(Value, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from msgspec import field
 from msgspec.structs import replace
 
+from cluster.api.endpoint import Guest
 from cluster.api.ids import Id
 from cluster.api.specs import (
     ClusterSpec,
@@ -260,6 +261,8 @@ class Network(Value, frozen=True, kw_only=True, tag="network", tag_field="t"):
     pending_reason: str = ""
     leaving: bool = False
     """Ours: removed, as far as users can see; it goes with the last task that still has an address there."""
+    guests: tuple[Guest, ...] = ()
+    """Ours: the containers that joined it by themselves, in order of their ids; they hold their addresses until they are gone."""
 
 
 class Secret(Value, frozen=True, kw_only=True, tag="secret", tag_field="t"):

@@ -6,11 +6,13 @@ A retry of a request that is done (same id of what was to be created, same reque
 from typing import assert_never
 
 from cluster.api.commands import (
+    AttachGuest,
     Command,
     CreateConfig,
     CreateNetwork,
     CreateSecret,
     CreateService,
+    DetachGuest,
     RebalanceService,
     RemoveConfig,
     RemoveNetwork,
@@ -25,7 +27,7 @@ from cluster.api.commands import (
 )
 from cluster.api.ids import Id
 from cluster.api.states import Kind
-from manager.controlapi import clusters, configs, networks, nodes, secrets, services
+from manager.controlapi import clusters, configs, guests, networks, nodes, secrets, services
 from manager.controlapi.admission import Admission
 from manager.store.snapshot import Snapshot
 
@@ -48,6 +50,8 @@ def _done(now: Snapshot, command: Command) -> Id | None:
             return _existing(now, Kind.CONFIG, command.id)
         case UpdateService() | RebalanceService() | UpdateNode() | UpdateSecret() | UpdateConfigObject() | UpdateCluster():
             return now.request(command.request_id)
+        case AttachGuest() | DetachGuest():
+            return None  # what there is says so itself
         case RemoveService() | RemoveNode() | RemoveNetwork() | RemoveSecret() | RemoveConfig():
             return now.request(command.id)
         case _:
@@ -90,5 +94,9 @@ def _admit(now: Snapshot, command: Command) -> Admission:  # noqa: C901, PLR0912
             return configs.remove(now, command)
         case UpdateCluster():
             return clusters.update(now, command)
+        case AttachGuest():
+            return guests.attach(now, command)
+        case DetachGuest():
+            return guests.detach(now, command)
         case _:
             assert_never(command)

@@ -42,6 +42,8 @@ def remove(now: Snapshot, command: RemoveNetwork) -> Admission:
     tasks = attached(now, present)
     if staying := [task.id for task in tasks if task.desired_state <= TaskState.COMPLETE]:
         raise FailedPrecondition(f"network {present.spec.name} is in use by task {staying[0]}")
+    if present.guests:
+        raise FailedPrecondition(f"network {present.spec.name} is in use by container {present.guests[0].name or present.guests[0].id}")
     gone: Change = Remove(kind=Kind.NETWORK, id=present.id)
     if tasks:  # they are on their way out, and take it with them: until then their addresses and its subnet stay taken
         gone = Put(object=replace(present, leaving=True), base=present.version)

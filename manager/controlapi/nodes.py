@@ -11,6 +11,7 @@ from cluster.api.ids import Id
 from cluster.api.objects import Node
 from cluster.api.states import Kind, NodeState, Role, TaskState
 from manager.controlapi.admission import Admission
+from manager.controlapi.guests import without_node
 from manager.controlapi.validate_names import check_labels
 from manager.store.snapshot import Snapshot
 
@@ -40,6 +41,7 @@ def remove(now: Snapshot, command: RemoveNode) -> Admission:
         id=present.id,
         changes=(
             *_orphaned(now, present.id),
+            *without_node(now, present.id),
             Remove(kind=Kind.NODE, id=present.id, base=present.version),
             Remember(request_id=present.id, object_id=present.id),
         ),

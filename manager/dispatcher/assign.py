@@ -197,4 +197,5 @@ def overlay(network: Network) -> OverlayNetwork:
         attachable=network.spec.attachable,
         mtu=int(mtu) if mtu.isdigit() else 0,
         options=network.spec.options,
+        guests=network.guests,
     )

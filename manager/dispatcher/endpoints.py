@@ -156,8 +156,9 @@ def _same(endpoint: ServiceEndpoint, former: ServiceEndpoint | None) -> bool:
 
 
 def networks_on(now: Snapshot, node_id: Id) -> dict[Id, OverlayNetwork]:
-    """The networks of the tasks that are on the node."""
+    """The networks of the tasks that are on the node, and of its guests."""
     ids = {one.network_id for task in now.tasks_on(node_id).values() if not task.state.ended for one in task.attachments}
+    ids |= {network.id for network in now.networks.values() if any(guest.node_id == node_id for guest in network.guests)}
     return {one: overlay(now.networks[one]) for one in ids if one in now.networks}
 
 

@@ -54,7 +54,9 @@ def _note(tasks: dict[Id, set[Id]], touched: Iterable[Task]) -> None:
 
 def _as_backend(task: Task | None) -> object:
     """What of a task others see."""
-    return None if task is None else (task.node_id, task.status.state, task.status.ready, task.desired_state, task.attachments)
+    if task is None:
+        return None
+    return task.service_id, task.node_id, task.status.state, task.status.ready, task.desired_state, task.attachments
 
 
 def _as_told(service: Service | None) -> object:

@@ -247,6 +247,10 @@ class IndexDraft:
                 self._addresses.take(network.id, before)
             if after is not None:
                 self._addresses.add(network.id, after)
+        moved(
+            _guests(old), _guests(new),
+            take=lambda offset: self._addresses.take(network.id, offset), add=lambda offset: self._addresses.add(network.id, offset),
+        )  # fmt: skip
 
     def finish(self) -> Indexes:
         return Indexes(
@@ -302,6 +306,14 @@ def _gateway(network: Network | None) -> int | None:
     if network is None or not network.gateway:
         return None
     return offset_of(network.gateway if "/" in network.gateway else f"{network.gateway}/{network.subnet.partition('/')[2] or 32}")
+
+
+def _guests(network: Network | None) -> frozenset[int]:
+    """The offsets that its guests hold."""
+    if network is None:
+        return frozenset()
+    length = network.subnet.partition("/")[2]
+    return frozenset(offset_of(f"{guest.address}/{length}") for guest in network.guests)
 
 
 def _name_held(item: Service | Network | Secret | Config | None) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from cluster.api.endpoint import Guest
 from cluster.api.objects import (
     Attachment,
     Cluster,
@@ -293,7 +294,7 @@ def network(row: Network, now: Snapshot, *, verbose: bool = False) -> Json:
         "Ingress": row.spec.ingress,
         "ConfigFrom": {"Network": ""},
         "ConfigOnly": False,
-        "Containers": None,
+        "Containers": {guest.id: _guest(guest, row) for guest in row.guests} or None,
         "Options": _network_options(row),
         "Labels": dict(row.spec.labels),
     }
@@ -302,6 +303,16 @@ def network(row: Network, now: Snapshot, *, verbose: bool = False) -> Json:
     if verbose:
         shown["Services"] = _services_on(row, now)
     return shown
+
+
+def _guest(guest: Guest, row: Network) -> Json:
+    return {
+        "Name": guest.name,
+        "EndpointID": guest.id,
+        "MacAddress": "02:42:" + ":".join(f"{int(part):02x}" for part in guest.address.split(".")),
+        "IPv4Address": f"{guest.address}/{row.subnet.partition('/')[2]}",
+        "IPv6Address": "",
+    }
 
 
 def _network_options(row: Network) -> dict[str, str]:

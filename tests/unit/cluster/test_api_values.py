@@ -140,7 +140,7 @@ def test_every_rpc_says_who_may_call_it() -> None:
     assert {method.contract for method in methods} == {contract.__name__ for contract in CONTRACTS}
     assert all(method.roles for method in methods)
     workers = {f"{method.contract}.{method.name}" for method in methods if Role.WORKER in method.roles}
-    assert workers == {"Dispatcher.session", "Membership.leave", "NodeCA.renew", "Streams.publish"}
+    assert workers == {"Dispatcher.session", "Guests.attach", "Guests.detach", "Membership.leave", "NodeCA.renew", "Streams.publish"}
 
 
 def test_a_contract_method_without_roles_is_found_at_start() -> None:
