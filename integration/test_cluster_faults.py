@@ -15,7 +15,7 @@ import pytest
 from cluster.rpc.identity import facts
 from integration.cluster_rig import Cluster, CommandFailed, Daemon, wait_until
 from integration.netlab import why_no_engine
-from integration.witness import Running, Writer, containers, left_behind
+from integration.witness import Running, Writer, ask, containers, left_behind
 
 pytestmark = [pytest.mark.root, pytest.mark.engine, pytest.mark.timeout(90)]
 IMAGE = "shoal-lab"
@@ -117,10 +117,40 @@ def test_a_lost_worker_is_replaced_and_welcomed_back(cluster: Cluster) -> None:
     wait_until(lambda: {one.task for one in running(cluster)} == alive, what="the containers of its old tasks are gone")
     assert before <= running(cluster)
     assert len(running(cluster)) == 10, "no task runs twice"
-    patience(manager, "5s")  # for the tests that follow
+
+
+def test_a_leader_that_vanishes_without_a_word_takes_nobody_along(cluster: Cluster) -> None:
+    """No power, no network: no connection is closed, so everyone has to notice the silence."""
+    leader = cluster.leader()
+    others = managers_but(cluster, leader)
+    create(others[0], "web", "--replicas", "5")
+    others[0].wait_running("web", 5)
+    kept = {one for one in running(cluster) if one.daemon != leader.name}
+    with Writer(lambda: others, prefix="gone") as writer:
+        wait_until(lambda: len(writer.acknowledged) >= 10, what="ten writes")
+        count, begun = len(writer.acknowledged), time.monotonic()
+        cluster.lab.unplug(leader.name)
+        wait_until(lambda: len(writer.acknowledged) > count + 1, what="a write after the leader's disappearance")
+        took = time.monotonic() - begun
+        wait_until(lambda: state_of(others[0], leader.name) == "down", what="its node is down")
+        assert sorted(states(others[0]).values()) == ["down", *["ready"] * 4], "nobody else is taken for lost"
+        print(f"vanished leader: first write after {took:.2f} s, node down after {time.monotonic() - begun:.1f} s")
+        wait_until(lambda: len(others[0].tasks("web")) == 5 and len(running(cluster) - kept) >= 2, what="its task runs elsewhere")
+        refused = ask(leader, "POST", "/configs/create", {"Name": "alone", "Data": "eA=="}, timeout=20)
+        assert (refused.status, "does not have a leader" in refused.message) == (503, True), refused
+        cluster.lab.plug(leader.name)
+        wait_until(lambda: set(states(others[0]).values()) == {"ready"}, what="it is back")
+    assert took <= 5
+    wait_until(lambda: leader.get("/nodes"), what="it answers as a manager")
+    assert writer.missing(leader) == set()
+    assert "alone" not in {row["Spec"]["Name"] for row in leader.get("/configs")}
+    alive = {task["ID"] for task in others[0].wait_running("web", 5)}
+    wait_until(lambda: {one.task for one in running(cluster)} == alive, what="no task runs twice")
+    assert kept <= running(cluster)
 
 
 def test_a_killed_leader_costs_seconds_and_no_acknowledged_write(cluster: Cluster) -> None:
+    patience(cluster.daemons["m1"], "5s")  # for this test and those that follow
     create(cluster.daemons["m1"], "web", "--replicas", "5")
     cluster.daemons["m1"].wait_running("web", 5)
     before = running(cluster)

@@ -4,9 +4,12 @@ Calls whose caller matters (a node's own session, its certificate, its membershi
 address, and the node goes there itself.
 """
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
+from cluster.aio.supervise import first_of
 from cluster.api.assignment import FromNode, LogOrder, ToNode
 from cluster.api.commands import Command, Outcome
 from cluster.api.contracts import (
@@ -26,13 +29,17 @@ from cluster.api.contracts import (
     Taken,
 )
 from cluster.api.errors import NoLeader
+from cluster.rpc.client import RpcError
 from cluster.rpc.pool import Remotes
 from manager.leader import Leading
 
 Answer = TypeVar("Answer")
 Asked = TypeVar("Asked")
 
+log = logging.getLogger(__name__)
+
 _TIMEOUT = 10.0
+_PAUSE = 0.05
 
 
 class Leadership(Protocol):
@@ -48,6 +55,10 @@ class Leadership(Protocol):
 
     async def wait_leader(self) -> None:
         """Wait a bounded time for a leader to be known. Raises NoLeader."""
+        ...
+
+    async def wait_other_than(self, address: str) -> None:
+        """Wait until the leader is not, or not known to be, at this address."""
         ...
 
 
@@ -75,13 +86,41 @@ class Gateway:
         here: Callable[[Leading], Callable[[Caller, Asked], Awaitable[Answer]]],
         there: Callable[[Any, Caller, Asked], Awaitable[Answer]],
     ) -> Answer:
+        """Until a leader answers. One that goes away meanwhile may have done it or not: its successor is asked again, which is safe since
+        every request carries an id of its own.
+        """
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                while True:
+                    try:
+                        return await self._ask_leader(caller, request, here, there)
+                    except (NoLeader, RpcError) as lost:
+                        log.info("asking again: %s", lost)
+                    await asyncio.sleep(_PAUSE)
+        except TimeoutError as silent:
+            raise NoLeader from silent
+
+    async def _ask_leader(
+        self,
+        caller: Caller,
+        request: Asked,
+        here: Callable[[Leading], Callable[[Caller, Asked], Awaitable[Answer]]],
+        there: Callable[[Any, Caller, Asked], Awaitable[Answer]],
+    ) -> Answer:
         await self._leadership.wait_leader()
         if (leading := self._leadership.leading()) is not None:
             return await here(leading)(caller, request)
         address = self._leadership.leader_addr()
         if not address:
             raise NoLeader
-        return await self._remotes.to(address).unary(there, request, timeout=_TIMEOUT)
+        answers: list[Answer] = []
+
+        async def ask() -> None:
+            answers.append(await self._remotes.to(address).unary(there, request, timeout=_TIMEOUT))
+
+        if await first_of(ask, lambda: self._leadership.wait_other_than(address)) == 1:
+            raise NoLeader(f"{address} does not lead any more")
+        return answers[0]
 
     # -- only where the leader is ---------------------------------------------------------------------------------------------------
     def session(self, caller: Caller, requests: AsyncIterator[FromNode]) -> AsyncIterator[ToNode]:

@@ -217,6 +217,11 @@ class Manager:
         except TimeoutError as silent:
             raise NoLeader from silent
 
+    async def wait_other_than(self, address: str) -> None:
+        async for _ in self._raft.leadership.values():
+            if self.leader_addr() != address:
+                return
+
     async def _lead_when_elected(self) -> None:
         backoff = Backoff(first=0.1, cap=5.0, rng=self._parts.rng)
         async for now in self._raft.leadership.values():

@@ -108,6 +108,8 @@ class Session:
         self._applied = Latest(0)
         self._line: SessionLine | None = None
         self._next = 0
+        self._left = ""
+        """The address of the manager that the last session was with."""
         self._anew = False
         """The last session's steps did not fit: ask for everything."""
         self._is_over = False
@@ -244,10 +246,10 @@ class Session:
 
     # -- whom to ask -------------------------------------------------------------------------------------------------------------------
     def _choose(self) -> ManagerAddr:
-        """The leader if one is known, and after a failure each of the others in turn."""
+        """The leader if one is known, and after a failure each of the others in turn; last the one that was lost: it may be off."""
         if not self._managers:
             raise SessionBroken("no manager is known")
-        ordered = sorted(self._managers, key=lambda manager: not manager.leader)
+        ordered = sorted(self._managers, key=lambda manager: (manager.addr == self._left, not manager.leader))
         self._next += 1
         return ordered[(self._next - 1) % len(ordered)]
 
@@ -256,7 +258,7 @@ class Session:
             return
         error = _first(broken)
         if self._line is not None:
-            self._next = 0
+            self._next, self._left = 0, manager.addr
         _log.warning("session with manager %s: %s", manager.addr, error)
         if isinstance(error, ShoalError):
             self._listener.session_failed(error)

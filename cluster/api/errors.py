@@ -19,7 +19,7 @@ class NodeRemoved(Unauthorized):
     """The calling node is no member any more. Final: only the leader says so, as another manager may not have heard of the node yet."""
 
     def __init__(self, node: str) -> None:
-        super().__init__(node if " " in node else f"node {node} is not part of this swarm any more")
+        super().__init__(f"node {node} is not part of this swarm any more")
 
 
 class Forbidden(ShoalError):
@@ -102,6 +102,7 @@ CODES: Mapping[str, type[ShoalError]] = {
     "too_large": TooLarge,
     "internal": Internal,
     "unavailable": Unavailable,
+    "no_leader": NoLeader,
     "not_supported": NotSupported,
 }
 

@@ -34,6 +34,7 @@ _STATUS = {
     "not_found": 404,
     "conflict": 409,
     "unavailable": 503,
+    "no_leader": 503,
 }
 
 

@@ -40,6 +40,7 @@ _STATUS = {
     "too_large": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "internal": grpc.StatusCode.INTERNAL,
     "unavailable": grpc.StatusCode.UNAVAILABLE,
+    "no_leader": grpc.StatusCode.UNAVAILABLE,
     "not_supported": grpc.StatusCode.UNIMPLEMENTED,
 }
 

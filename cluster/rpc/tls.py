@@ -16,11 +16,12 @@ MAX_MESSAGE = 4 * 1024 * 1024
 _OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE),
     ("grpc.max_send_message_length", MAX_MESSAGE),
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
 ]
+_PING_EVERY_MS, _PING_ANSWERED_WITHIN_MS = 1_000, 2_000
+"""How a caller notices that a manager is gone without a word (no power, no network): it must be with the next one before that one takes
+it for lost."""
 
 
 def prepare_environment() -> None:
@@ -31,7 +32,14 @@ def prepare_environment() -> None:
 
 
 def server_options() -> list[tuple[str, int]]:
-    return [*_OPTIONS, ("grpc.so_reuseport", 0), ("grpc.http2.min_ping_interval_without_data_ms", 5_000)]
+    return [
+        *_OPTIONS,
+        ("grpc.so_reuseport", 0),
+        ("grpc.keepalive_time_ms", 10_000),
+        ("grpc.keepalive_timeout_ms", 5_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", _PING_EVERY_MS // 2),
+        ("grpc.http2.max_ping_strikes", 0),
+    ]
 
 
 def channel_options(expected_name: str) -> list[tuple[str, int | str]]:
@@ -40,8 +48,10 @@ def channel_options(expected_name: str) -> list[tuple[str, int | str]]:
         *_OPTIONS,
         ("grpc.ssl_target_name_override", expected_name),
         ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.keepalive_time_ms", _PING_EVERY_MS),
+        ("grpc.keepalive_timeout_ms", _PING_ANSWERED_WITHIN_MS),
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 1_000),  # what a first connection may take, too: TCP and TLS over a slow line
         ("grpc.max_reconnect_backoff_ms", 1_000),
         ("grpc.enable_retries", 0),
     ]

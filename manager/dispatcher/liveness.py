@@ -1,7 +1,8 @@
 """Who is still there: heartbeats on a monotonic clock. No clock of its own, no I/O; the leader's soft state.
 
-A node is missed when nothing came from it for a whole window. A new leader gives every node one full window, however long ago the last
-leader heard of it; a node that announced a restart is given that long.
+A node is missed when nothing came from it for a whole window. A new leader gives every node half a window more to find it, however long
+ago the last leader heard of it: where that one fell silent without a word, its nodes have to notice that first. A node that announced a
+restart is given that long.
 """
 
 from collections.abc import Iterable
@@ -9,6 +10,8 @@ from collections.abc import Iterable
 from cluster.api.ids import Id
 
 MISSED_BEATS = 3
+COMING = 1.5
+"""Windows that a node has to come to a new leader."""
 
 
 class Liveness:
@@ -37,8 +40,8 @@ class Liveness:
         self._until.pop(node_id, None)
 
     def missed(self, node_ids: Iterable[Id], *, at: float) -> list[Id]:
-        """Those of whom nothing was heard for too long. One that is asked about for the first time has a full window from now."""
-        return sorted(node_id for node_id in node_ids if self._until.setdefault(node_id, at + self.window) <= at)
+        """Those of whom nothing was heard for too long. One that is asked about for the first time has time from now on to come."""
+        return sorted(node_id for node_id in node_ids if self._until.setdefault(node_id, at + COMING * self.window) <= at)
 
     def next_missed(self, *, after: float) -> float | None:
         """When the next node is missed if it stays silent."""

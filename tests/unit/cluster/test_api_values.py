@@ -120,7 +120,8 @@ def test_an_error_crosses_a_wire_as_its_class(code: str) -> None:
 
 
 def test_a_more_special_error_travels_as_its_nearest_named_class() -> None:
-    assert errors.code_of(errors.NoLeader()) == "unavailable"
+    assert errors.code_of(errors.NoLeader()) == "no_leader"
+    assert str(errors.from_code("no_leader", str(errors.NoLeader("why")))) == str(errors.NoLeader("why"))
     assert errors.code_of(errors.StaleSnapshot("x")) == "internal"
 
 

@@ -1,0 +1,116 @@
+"""Whichever manager a client asks, one leader answers, also when leaders change in the middle of the question."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import pytest
+
+from cluster.aio.latest import Latest
+from cluster.api.commands import Outcome, RemoveNode
+from cluster.api.contracts import Caller, ControlAPI, Taken
+from cluster.api.errors import FailedPrecondition, NoLeader, ShoalError, Unavailable
+from cluster.api.states import Role
+from cluster.rpc.client import RpcError
+from cluster.rpc.pool import Remotes
+from manager.gateway import Gateway
+from manager.leader import Leading
+
+ME = Caller(node_id="m3", role=Role.MANAGER)
+COMMAND = RemoveNode(id="n1")
+DONE = Outcome(id="n1", version=7)
+
+
+class Cluster:
+    """The other managers, each with what it does when it is asked; and who leads."""
+
+    def __init__(self) -> None:
+        self.leader = Latest("m1")
+        self.answers: dict[str, list[Callable[[], Awaitable[Outcome]]]] = {}
+        self.asked: list[str] = []
+        self.was_asked = asyncio.Event()
+        self.gateway = Gateway(self, cast("Remotes", self))
+
+    # -- Leadership
+    def leading(self) -> Leading | None:
+        return None
+
+    def leader_addr(self) -> str:
+        return self.leader.value
+
+    async def wait_leader(self) -> None:
+        async for leader in self.leader.values():
+            if leader:
+                return
+
+    async def wait_other_than(self, address: str) -> None:
+        async for leader in self.leader.values():
+            if leader != address:
+                return
+
+    # -- Remotes
+    def to(self, address: str) -> "Peer":
+        return Peer(self, address)
+
+    async def ask(self) -> Outcome:
+        async with asyncio.timeout(5):
+            return await self.gateway.execute(ME, COMMAND)
+
+
+class Peer:
+    def __init__(self, cluster: Cluster, address: str) -> None:
+        self._cluster, self._address = cluster, address
+
+    async def unary(self, method: object, request: object, *, timeout: float) -> Any:
+        assert (method, request) == (ControlAPI.execute, COMMAND)
+        self._cluster.asked.append(self._address)
+        self._cluster.was_asked.set()
+        return await self._cluster.answers[self._address].pop(0)()
+
+
+async def done() -> Outcome:
+    return DONE
+
+
+async def silence() -> Outcome:
+    return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+
+
+def raises(error: ShoalError) -> Callable[[], Awaitable[Outcome]]:
+    async def refuse() -> Outcome:
+        raise error
+
+    return refuse
+
+
+async def test_a_leader_that_fell_silent_is_left_for_its_successor() -> None:
+    cluster = Cluster()
+    cluster.answers = {"m1": [silence], "m2": [done]}
+    asking = asyncio.ensure_future(cluster.ask())
+    await cluster.was_asked.wait()
+    cluster.leader.set("")
+    cluster.leader.set("m2")
+    assert await asking == DONE
+    assert cluster.asked == ["m1", "m2"]
+
+
+@pytest.mark.parametrize("lost", [RpcError("manager m1 cannot be reached"), NoLeader("this manager does not lead any more")])
+async def test_a_question_that_was_lost_is_asked_again(lost: ShoalError) -> None:
+    cluster = Cluster()
+    cluster.answers = {"m1": [raises(lost), done]}
+    assert await cluster.ask() == DONE
+    assert cluster.asked == ["m1", "m1"]
+
+
+@pytest.mark.parametrize("refusal", [FailedPrecondition("not now"), Unavailable("3 proposals are waiting to be committed")])
+async def test_a_refusal_is_the_answer(refusal: ShoalError) -> None:
+    cluster = Cluster()
+    cluster.answers = {"m1": [raises(refusal), done]}
+    with pytest.raises(type(refusal), match=str(refusal)):
+        await cluster.ask()
+
+
+async def test_what_only_the_leader_does_itself_is_refused_with_its_address() -> None:
+    with pytest.raises(NoLeader, match="does not lead") as refused:
+        await Cluster().gateway.leave(ME, Taken())
+    assert refused.value.leader_addr == "m1"
