@@ -19,6 +19,7 @@ from cluster.api.objects import Node, NodeStatus, RaftMember
 from cluster.api.states import NodeState, Role
 from manager.raft.core.membership import MemberId
 from manager.raft.driver import Raft
+from manager.raft.errors import MembershipRefused
 from manager.recovery import is_fenced, without_fence
 from manager.store.proposer import Proposer
 from manager.store.snapshot import Snapshot
@@ -93,9 +94,20 @@ class MembershipKeeper:
             if caller.node_id == self._me:
                 await self._raft.transfer_leadership()
                 raise Unavailable("leadership is being handed over: ask the new leader")
-            await self._raft.remove(MemberId(caller.node_id))
+            await self._take_out(MemberId(caller.node_id))
         await self._write(caller.node_id, gone)
         return request
+
+    async def _take_out(self, member: MemberId) -> None:
+        """A leader that has just begun does not know yet which members answer, and refuses for a moment what does no harm."""
+        for _ in range(_TRIES):
+            try:
+                await self._raft.remove(member)
+                return
+            except MembershipRefused as refused:
+                log.info("asking again: %s", refused)
+                await self._clock.sleep(_PAUSE / 4)
+        await self._raft.remove(member)
 
     async def run(self) -> None:
         while True:

@@ -16,6 +16,7 @@ Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
 
 _TRIES = 5
+_REACH_WITHIN = 1.0
 
 
 class SessionDialer:
@@ -85,7 +86,9 @@ def raft_dial(
 
     @asynccontextmanager
     async def dial(address: str) -> AsyncIterator[Callable[[bytes], Awaitable[None]]]:
-        stream = _FrameStream(remotes.to(address))
+        remote = remotes.to(address)
+        await remote.reach(within=_REACH_WITHIN)  # otherwise the first frame would seem sent, and every try a success
+        stream = _FrameStream(remote)
         try:
             yield stream.send
         except Fenced:

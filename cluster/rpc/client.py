@@ -39,6 +39,14 @@ class Remote:
     async def close(self) -> None:
         await self._channel.close()
 
+    async def reach(self, *, within: float) -> None:
+        """Be connected when this returns. Raises RpcError if that takes longer than `within` seconds."""
+        try:
+            async with asyncio.timeout(within):
+                await self._channel.channel_ready()
+        except TimeoutError as silent:
+            raise RpcError(f"manager {self.address} cannot be reached within {within:g} s") from silent
+
     async def __aenter__(self) -> "Remote":
         return self
 
