@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -86,16 +87,28 @@ def test_a_task_that_is_not_ready_runs_on_out_of_traffic(manager: Daemon) -> Non
     manager.docker("network", "create", "-d", "overlay", "--attachable", "orc")
     ready = ("--readiness-cmd", "test -f /tmp/ok", "--readiness-interval", "1s", "--readiness-retries", "1")
     create(manager, "gate", "--network", "orc", "--replicas", "1", *ready)
+    create(manager, "ask", "--network", "orc", "--constraint", "node.role==manager")
+    (asker,) = manager.wait_running("ask", 1)
     (task,) = manager.wait_running("gate", 1)
+    address = task["NetworksAttachments"][0]["Addresses"][0].partition("/")[0]
+
+    def named() -> bool:
+        with suppress(CommandFailed):
+            return address in manager.docker("exec", asker["Status"]["ContainerStatus"]["ContainerID"], "nslookup", "tasks.gate")
+        return False
+
     assert "readiness: exit 1" in wait_until(lambda: manager.get(f"/tasks/{task['ID']}")["Status"].get("Err", ""), what="the reason")
     assert "not ready for traffic" in manager.shoal("service", "why", "gate")
+    assert not named()
     container = task["Status"]["ContainerStatus"]["ContainerID"]
     manager.docker("exec", container, "touch", "/tmp/ok")
     wait_until(lambda: "1 of 1 tasks serve" in manager.shoal("service", "why", "gate"), what="the task to be ready")
+    wait_until(named, what="the task to have its name")
     manager.docker("exec", container, "rm", "/tmp/ok")
     wait_until(lambda: "0 of 1 tasks serve" in manager.shoal("service", "why", "gate"), what="the task to lose traffic")
+    wait_until(lambda: not named(), what="the task to lose its name")
     assert [one["ID"] for one in manager.tasks("gate")] == [task["ID"]]
-    manager.docker("service", "rm", "gate")
+    manager.docker("service", "rm", "gate", "ask")
 
 
 def test_services_start_in_order_and_circles_are_refused(manager: Daemon) -> None:
