@@ -109,7 +109,8 @@ def _put_file(session: Session, kind: str, request: convert.Request) -> None:
 def _put_service(session: Session, request: convert.ServiceRequest, existing: Json, how: Choices) -> str:
     spec = _bound(session, request)
     auth = registry.header(session.config_dir, request.image) if how.registry_auth else None
-    headers = {**extensions.of_stack(request.extensions, request.stack_name), **({"X-Registry-Auth": auth} if auth else {})}
+    wishes = extensions.deployed(request.extensions, request.stack_name, spec.get("Labels") or {}, (existing or {}).get("Shoal"))
+    headers = {**wishes, **({"X-Registry-Auth": auth} if auth else {})}
     ask = how.resolve_image != "never"
     if existing is None:
         session.say(f"Creating service {request.name}")

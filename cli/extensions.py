@@ -13,6 +13,7 @@ from cli.flags.grammar import Flags
 
 HEADER = "X-Shoal-Extensions"
 READINESS = {"interval": "Interval", "timeout": "Timeout", "retries": "Retries"}
+LABELS = "io.shoal."
 # what inspect shows beside the extensions, and what an update does not send back
 OBSERVED = frozenset({"PendingReason", "Rebalancing"})
 
@@ -43,14 +44,8 @@ def _readiness_of(flags: Flags, current: Mapping[str, Any] | None) -> dict[str, 
     return {**(current or {}), **parts} if parts else None
 
 
-def of_stack(written: Mapping[str, Any], service: str) -> dict[str, str]:
-    """The header that a stack file's x-shoal asks for."""
-    found = members_of_stack(written, service)
-    return header(found) if found else {}
-
-
 def members_of_stack(written: Mapping[str, Any], service: str) -> dict[str, Any]:
-    """The same, not yet encoded."""
+    """What a stack file's x-shoal asks for."""
     found: dict[str, Any] = {}
     for key, value in written.items():
         name = key.replace("_", "-")
@@ -63,6 +58,14 @@ def members_of_stack(written: Mapping[str, Any], service: str) -> dict[str, Any]
         except (ValueError, TypeError, AttributeError) as wrong:
             raise CliError(f"service {service}: x-shoal.{key}: {wrong}") from wrong
     return {member: value for member, value in found.items() if value not in ([], None)}
+
+
+def deployed(written: Mapping[str, Any], service: str, labels: Mapping[str, str], current: Mapping[str, Any] | None) -> dict[str, str]:
+    """The header of a deploy: what the file no longer wishes is taken back. Wishes in the service's labels stand by themselves."""
+    found = members_of_stack(written, service)
+    if not found and any(label.startswith(LABELS) for label in labels):
+        return {}
+    return header(found) if found or (current or {}).keys() - OBSERVED else {}
 
 
 def header(members: Mapping[str, Any]) -> dict[str, str]:

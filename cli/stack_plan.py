@@ -93,8 +93,8 @@ def _service(request: convert.ServiceRequest, present: Present) -> Step:
     if request.image == (existing["Spec"].get("Labels") or {}).get(IMAGE):
         _same_image(before, after)
     has = {key: value for key, value in (existing.get("Shoal") or {}).items() if key not in extensions.OBSERVED}
-    # a deploy that names no wish leaves the service those that it has
-    found = tuple(changes({**before, "Shoal": has}, {**after, "Shoal": wished or has}))
+    labelled = not wished and any(label.startswith(extensions.LABELS) for label in after.get("Labels") or ())
+    found = tuple(changes({**before, "Shoal": has}, {**after, "Shoal": has if labelled else wished}))
     return Step("service", request.name, UPDATE if found else KEEP, found, _tasks(existing) if restarts(list(found)) else 0)
 
 

@@ -26,6 +26,9 @@ def plan(service: Service, slots: Slots, round_: Round) -> bool:
     going = service.rebalance
     if going is None:
         return _begin(service, slots, round_)
+    if _is_called_again(service, going, slots, round_):
+        round_.put_service(replace(service, rebalance=replace(going, left=len(slots))))
+        return True
     if updating(service):
         return False
     moving = {slot: new for slot, tasks in slots.items() if (new := _mover(tasks)) is not None}
@@ -44,6 +47,11 @@ def plan(service: Service, slots: Slots, round_: Round) -> bool:
     elif not moving:
         round_.put_service(replace(service, rebalance=None))
     return bool(moves) or not moving
+
+
+def _is_called_again(service: Service, going: Rebalance, slots: Slots, round_: Round) -> bool:
+    """Another node joined: the moves that are left were counted without it."""
+    return bool(service.extensions.rebalance) and service.id in round_.soft.to_rebalance and going.left < len(slots)
 
 
 def _begin(service: Service, slots: Slots, round_: Round) -> bool:

@@ -89,7 +89,7 @@ def test_a_flag_that_cannot_be_meant_is_refused(words: list[str]) -> None:
 )
 def test_a_stack_files_wish_that_cannot_be_meant_is_refused(written: dict[str, Any]) -> None:
     with pytest.raises(CliError, match="service web: x-shoal"):
-        extensions.of_stack(written, "web")
+        extensions.members_of_stack(written, "web")
 
 
 def test_nothing_asked_is_nothing_sent() -> None:

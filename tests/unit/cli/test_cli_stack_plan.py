@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import textwrap
 from typing import Any
 
 import pytest
 
+from cli import extensions
 from cli.convergence import TRIES, View, Watch
 from cli.errors import ApiError, Unconverged
 from cli.progress import follow
@@ -100,6 +103,22 @@ def test_scaling_and_shoals_own_wishes_restart_nothing() -> None:
     (web,) = [step for step in found if step.verb == "update"]
     assert next(lines([web])) == "~ service shop_web (restarts nothing)"
     assert [change.path for change in web.changes] == ["Mode.Replicated.Replicas", "Shoal.RestartBackoff"]
+
+
+def test_a_wish_that_the_files_no_longer_have_is_taken_back() -> None:
+    found = steps(requests(FILE.replace("    x-shoal: {restart_backoff: 1m}\n", "")), deployed(requests()), prune=False)
+    (web,) = [step for step in found if step.verb == "update"]
+    assert [str(change) for change in web.changes] == ["Shoal.RestartBackoff: 60000000000 -> (none)"]
+    assert deployed_header({}, {}, {"RestartBackoff": 1}) == {}
+    assert deployed_header({}, {}, {"PendingReason": "x"}) is None
+    assert deployed_header({}, {"io.shoal.gpus": "1"}, {"DeviceRequests": []}) is None
+    assert deployed_header({"rebalance": 1}, {}, None) == {"Rebalance": 1}
+
+
+def deployed_header(written: dict[str, Any], labels: dict[str, str], current: dict[str, Any] | None) -> Any:
+    """What the header of a deploy says; None for no header."""
+    headers = extensions.deployed(written, "web", labels, current)
+    return json.loads(base64.b64decode(headers[extensions.HEADER])) if headers else None
 
 
 def test_what_the_files_no_longer_name_goes_only_with_prune() -> None:

@@ -166,8 +166,8 @@ def decoded(headers: dict[str, str]) -> Any:
 def test_shoals_own_wishes_travel_in_a_header() -> None:
     assert extensions.of_flags(Flags({})) == {}
     assert decoded(extensions.of_flags(Flags({"drain-timeout": 5}), {"DrainTimeout": 1, "Other": 2})) == {"DrainTimeout": 5, "Other": 2}
-    assert decoded(extensions.of_stack({"drain_timeout": "10s"}, "web")) == {"DrainTimeout": 10_000_000_000}
-    assert extensions.of_stack({"depends_on": []}, "web") == {}
+    assert decoded(extensions.deployed({"drain_timeout": "10s"}, "web", {}, None)) == {"DrainTimeout": 10_000_000_000}
+    assert extensions.deployed({"depends_on": []}, "web", {}, None) == {}
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_shoals_own_wishes_travel_in_a_header() -> None:
 )
 def test_a_wish_that_is_not_understood_is_refused(written: dict[str, str], said: str) -> None:
     with pytest.raises(CliError, match=said):
-        extensions.of_stack(written, "web")
+        extensions.members_of_stack(written, "web")
 
 
 def test_an_event_is_a_line_json_or_a_template() -> None:
