@@ -125,7 +125,7 @@ async def _serve(config: Config, reload: Reload, *, sockets: Sockets, state: Sta
             clear=partial(clear, parts),
         )
         loops = (inventory.run, swarm.run)
-        answering = _answering(config, sockets, swarm, engine, clock)
+        answering = _answering(config, sockets, swarm, engine, clock, networks=networks)
         async with background(*loops, *answering), _signals(partial(_reload, reload, inventory)) as told:
             machine.tame_collector()
             machine.notify("READY=1")
@@ -148,12 +148,14 @@ def _reload(reload: Reload, inventory: Inventory) -> None:
     log.info("configuration reloaded: labels %s, log level %s", dict(config.label_map), config.log_level)
 
 
-def _answering(config: Config, sockets: Sockets, swarm: LocalSwarm, engine: DockerEngine, clock: SystemClock) -> tuple[Loop, ...]:
+def _answering(
+    config: Config, sockets: Sockets, swarm: LocalSwarm, engine: DockerEngine, clock: SystemClock, *, networks: DockerNetworks
+) -> tuple[Loop, ...]:
     """The HTTP API over sockets that listen already."""
     events = EventLog(clock)
     link = EngineLink(engine.address.removeprefix("unix://"))
     product = Product(version=VERSION)
-    crossings = SwarmCrossings(swarm)
+    crossings = SwarmCrossings(swarm, networks)
     meeting = Meeting(link, crossings, our_socket=_socket_path(config) if config.socket_rewrite else None)
     metrics = Metrics([NodeCollector(VERSION, lambda: swarm.state, swarm.live_tasks), SwarmCollector(swarm.latest, swarm.raft_status)])
     nouns = (

@@ -36,6 +36,7 @@ from node_agent.api.backend import InitRequest, JoinRequest, LocalState, Manager
 from node_agent.api.swarm import tls_info
 from node_agent.api.swarm_events import EventLog
 from node_agent.founding import found, write_founding
+from node_agent.guests import GuestHouse
 from node_agent.key_keeper import wanted_key
 from node_agent.keylock import unlock_key
 from node_agent.manager_link import ask_leader
@@ -279,6 +280,19 @@ class LocalSwarm:
         """How many tasks are alive on this node."""
         side = self._node.worker_side if self._node is not None else None
         return len(side.worker.live_tasks) if side is not None else 0
+
+    @property
+    def guests(self) -> GuestHouse | None:
+        """Containers of this node that join networks by themselves."""
+        side = self._node.worker_side if self._node is not None else None
+        return None if side is None else side.guests
+
+    def network_names(self) -> Mapping[Id, str]:
+        """The swarm's networks as far as this node knows them: id -> name."""
+        if (now := self.latest()) is not None:
+            return {network.id: network.spec.name for network in now.networks.values()}
+        side = self._node.worker_side if self._node is not None else None
+        return {} if side is None else {key: network.name for key, network in side.plane.known.networks.items()}
 
     def raft_status(self) -> RaftStatus | None:
         return self._node.manager.raft_status() if self._node is not None and self._node.manager is not None else None

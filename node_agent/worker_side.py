@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from msgspec import Struct
 
@@ -10,9 +11,11 @@ from cluster.aio.latest import Latest
 from cluster.aio.supervise import background
 from cluster.rpc.identity import Identity
 from cluster.rpc.pool import Remotes
+from node_agent import machine
 from node_agent.addresses import split_port
 from node_agent.described import Described
-from node_agent.manager_link import SessionDialer, log_line
+from node_agent.guests import GuestHouse
+from node_agent.manager_link import SessionDialer, ask_leader, log_line
 from node_agent.network.plane import Plane
 from node_agent.parts import NodeParts
 from node_agent.state import NodeFacts
@@ -25,12 +28,16 @@ from worker.session import Listener, Session, SessionSettings
 from worker.tmpfs import ensure_tmpfs
 from worker.worker import Worker, WorkerPorts
 
+ASK_WITHIN = 10.0
+"""Seconds that the leader has to answer."""
+
 
 class WorkerSide(Struct, frozen=True, kw_only=True):
     worker: Worker
     session: Session
     plane: Plane
     logs: LogReader
+    guests: GuestHouse
 
 
 @asynccontextmanager
@@ -87,7 +94,12 @@ async def working(
             logs = LogReader(
                 parts.engine, container_of=worker.container_of, ended=worker.ended, publish=log_line(remotes), clock=parts.clock
             )
-            async with background(described.run, plane.run, worker.run, logs.run, session.run):
-                yield WorkerSide(worker=worker, session=session, plane=plane, logs=logs)
+
+            async def ask(method: Any, request: Any) -> Any:
+                return await ask_leader(remotes, session.managers, method, request, timeout=ASK_WITHIN)
+
+            guests = GuestHouse(plane, parts.networks, node_id=node.node_id, ask=ask, clock=parts.clock, draw_id=machine.draw_id)
+            async with background(described.run, plane.run, worker.run, logs.run, guests.run, session.run):
+                yield WorkerSide(worker=worker, session=session, plane=plane, logs=logs, guests=guests)
     finally:
         journal.close()

@@ -12,11 +12,13 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from cluster.api.errors import ShoalError
 from node_agent.api.engine_link import EngineLink, segment
 from node_agent.api.filters import Filters
 from node_agent.api.messages import ApiRequest, ApiResponse, EngineReply, PassToEngine, Response, json_response
 from node_agent.api.moments import SECOND, moment
 from node_agent.api.routing import Route
+from node_agent.api.versions import ApiVersion
 
 Json = Mapping[str, Any]
 
@@ -24,6 +26,7 @@ ENGINE_SOCKETS = frozenset({"/var/run/docker.sock", "/run/docker.sock"})
 TASK_LABEL = "shoal.cluster"  # on each container of a task
 SHADOW_LABEL = "shoal.network"  # on each bridge that stands for a network of the cluster
 SHADOW_PREFIX = "shoal-"
+_CHOOSES_MAC = ApiVersion(1, 44)
 
 
 class EngineEndpoint(NamedTuple):
@@ -31,6 +34,10 @@ class EngineEndpoint(NamedTuple):
 
     network: str
     settings: Json
+    guest: str = ""
+    """What the managers know the container by."""
+    nameserver: str = ""
+    """Where names of the network are answered."""
 
 
 class ShownNetwork(NamedTuple):
@@ -43,9 +50,10 @@ class ShownNetwork(NamedTuple):
 class Crossings(Protocol):
     """What the composition root knows of the cluster's networks on this node."""
 
-    async def endpoint(self, network: str, settings: Json) -> EngineEndpoint | None:
+    async def endpoint(self, network: str, settings: Json, *, container: Json) -> EngineEndpoint | None:
         """Make a network of the cluster ready for a container here; None for a name or id that is the engine's own.
 
+        `container`: its `Name`, if it has one yet, and its `HostConfig` when it is about to be created.
         Raises what the client should be told: not attachable, no address left, not here.
         """
         ...
@@ -66,7 +74,7 @@ class Crossings(Protocol):
 class NoCrossings:
     """A node without networks of a cluster."""
 
-    async def endpoint(self, network: str, settings: Json) -> EngineEndpoint | None:  # noqa: ARG002
+    async def endpoint(self, network: str, settings: Json, *, container: Json) -> EngineEndpoint | None:  # noqa: ARG002
         return None
 
     async def withdraw(self, endpoints: Sequence[EngineEndpoint]) -> None:  # noqa: ARG002
@@ -120,7 +128,7 @@ def _rebound(bind: str, socket_path: str) -> str:
 # -- networks ----------------------------------------------------------------------------------------------------------------
 
 
-async def with_engine_networks(body: Json, crossings: Crossings) -> tuple[Json, Sequence[EngineEndpoint]]:
+async def with_engine_networks(body: Json, crossings: Crossings, *, name: str = "") -> tuple[Json, Sequence[EngineEndpoint]]:
     """The body of a create in which the cluster's networks go by the engine's names, and what was made ready for it."""
     host_config: Json = body.get("HostConfig") or {}
     mode = host_config.get("NetworkMode", "")
@@ -129,16 +137,26 @@ async def with_engine_networks(body: Json, crossings: Crossings) -> tuple[Json, 
     }
     if mode and mode not in asked and mode not in {"default", "bridge", "host", "none"} and ":" not in mode:
         asked = {mode: {}, **asked}
-    crossed = {name: endpoint for name in asked if (endpoint := await crossings.endpoint(name, asked[name])) is not None}
+    container = {"Name": name, "HostConfig": host_config}
+    crossed: dict[str, EngineEndpoint] = {}
+    try:
+        for network, settings in asked.items():
+            if (endpoint := await crossings.endpoint(network, settings, container=container)) is not None:
+                crossed[network] = endpoint
+    except ShoalError:
+        await crossings.withdraw(list(crossed.values()))
+        raise
     if not crossed:
         return body, ()
     endpoints = {
-        crossed[name].network if name in crossed else name: crossed[name].settings if name in crossed else asked[name] for name in asked
+        crossed[network].network if network in crossed else network: crossed[network].settings if network in crossed else asked[network]
+        for network in asked
     }
-    changed = {**body, "NetworkingConfig": {"EndpointsConfig": endpoints}}
+    servers = [endpoint.nameserver for endpoint in crossed.values() if endpoint.nameserver][:1]
+    changed_host = {**host_config, **({"Dns": servers} if servers else {})}
     if mode in crossed:
-        changed["HostConfig"] = {**host_config, "NetworkMode": crossed[mode].network}
-    return changed, list(crossed.values())
+        changed_host["NetworkMode"] = crossed[mode].network
+    return {**body, "NetworkingConfig": {"EndpointsConfig": endpoints}, "HostConfig": changed_host}, list(crossed.values())
 
 
 def shown_container(container: Json, crossings: Crossings) -> Json:
@@ -235,7 +253,7 @@ class Meeting:
         changed: Json = body
         if self._our_socket is not None and isinstance(body.get("HostConfig"), dict):
             changed = {**body, "HostConfig": with_our_socket(body["HostConfig"], socket_path=self._our_socket)}
-        changed, endpoints = await with_engine_networks(changed, self._crossings)
+        changed, endpoints = await with_engine_networks(changed, self._crossings, name=request.query.get("name") or "")
         if not endpoints:
             return PassToEngine(body=msgspec.json.encode(changed))
 
@@ -259,11 +277,22 @@ class Meeting:
 
     async def connect(self, request: ApiRequest) -> Response:
         body = await request.json(dict[str, Any])
-        endpoint = await self._crossings.endpoint(request.params["id"], body.get("EndpointConfig") or {})
+        container = {"Name": body.get("Container") or ""}
+        endpoint = await self._crossings.endpoint(request.params["id"], body.get("EndpointConfig") or {}, container=container)
         if endpoint is None:
             return PassToEngine(body=msgspec.json.encode(body))
-        changed = {**body, "EndpointConfig": endpoint.settings}
-        return PassToEngine(path=f"/networks/{segment(endpoint.network)}/connect", body=msgspec.json.encode(changed))
+        settings = dict(endpoint.settings)
+        if (await self._link.versions()).newest < _CHOOSES_MAC:  # it derives the same one from the address
+            settings.pop("MacAddress", None)
+        changed = {**body, "EndpointConfig": settings}
+
+        async def withdrawn_if_refused(reply: EngineReply) -> ApiResponse:
+            if not reply.ok:
+                await self._crossings.withdraw([endpoint])
+            return reply.respond()
+
+        path = f"/networks/{segment(endpoint.network)}/connect"
+        return PassToEngine(path=path, body=msgspec.json.encode(changed), reply=withdrawn_if_refused)
 
     async def disconnect(self, request: ApiRequest) -> Response:
         bridge = self._crossings.engine_name(request.params["id"])

@@ -1,7 +1,7 @@
 """The engine's bridge networks over its HTTP API: dockerd, and Podman where it answers as Docker does."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -9,12 +9,15 @@ from urllib.parse import quote
 
 import aiohttp
 
-from node_agent.network.ports import BridgeNetwork
+from node_agent.network.ports import BridgeNetwork, Member
 from worker.ports import EngineError, EngineGone
 
 _BRIDGE_NAME = "com.docker.network.bridge.name"
 _MTU = "com.docker.network.driver.mtu"
 _ICC = "com.docker.network.bridge.enable_icc"
+_TASK = "shoal.cluster"
+"""The label of every task's container."""
+_COMINGS = ["start", "die", "destroy", "connect", "disconnect"]
 
 
 class DockerNetworks:
@@ -58,6 +61,40 @@ class DockerNetworks:
         if status != 200:
             raise EngineError(_words(answer))
         return [_network(one) for one in answer]
+
+    async def has_network(self, name: str) -> bool:
+        return await self._inspect(name) is not None
+
+    async def list_members(self, networks: Collection[str]) -> Sequence[Member]:
+        if not networks:
+            return []
+        filters = quote(json.dumps({"network": sorted(networks)}))
+        status, answer = await self._call("GET", f"/containers/json?all=1&filters={filters}")
+        if status != 200:
+            raise EngineError(_words(answer))
+        return [await self._member(one) for one in answer if _TASK not in (one.get("Labels") or {})]
+
+    async def _member(self, listed: Mapping[str, Any]) -> Member:
+        networks: Mapping[str, Any] = (listed.get("NetworkSettings") or {}).get("Networks") or {}
+        addresses = {name: ((one.get("IPAMConfig") or {}).get("IPv4Address") or one.get("IPAddress", "")) for name, one in networks.items()}
+        pid = 0
+        if listed.get("State") in ("running", "paused"):
+            status, answer = await self._call("GET", f"/containers/{listed['Id']}/json")
+            pid = int(answer["State"]["Pid"]) if status == 200 else 0
+        return Member(container_id=listed["Id"], pid=pid, addresses=addresses)
+
+    async def changes(self) -> AsyncGenerator[None, None]:
+        if self._session is None:
+            raise EngineGone("the connection to the engine is not open")
+        filters = quote(json.dumps({"type": ["container", "network"], "event": _COMINGS}))
+        try:
+            async with self._session.get(f"/events?filters={filters}", timeout=aiohttp.ClientTimeout(total=None)) as response:
+                yield
+                async for _ in response.content.iter_any():
+                    yield
+        except (aiohttp.ClientError, TimeoutError) as gone:
+            raise EngineGone(f"the engine at {self._path} does not answer: {gone}") from gone
+        raise EngineGone(f"the engine at {self._path} ended the stream of its events")
 
     async def _inspect(self, name: str) -> BridgeNetwork | None:
         status, answer = await self._call("GET", f"/networks/{quote(name)}")

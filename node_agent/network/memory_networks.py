@@ -1,11 +1,12 @@
 """The twin of the engine's networks: the same promises, in memory. For tests of whoever uses the port."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from ipaddress import IPv4Network
 
 import msgspec
 
-from node_agent.network.ports import BridgeNetwork
+from cluster.aio.latest import Latest
+from node_agent.network.ports import BridgeNetwork, Member
 from worker.ports import EngineError
 
 
@@ -15,6 +16,9 @@ class MemoryNetworks:
     def __init__(self) -> None:
         self.networks: dict[str, BridgeNetwork] = {}
         self.busy: set[str] = set()
+        self.members: list[Member] = []
+        self.changed = Latest(0)
+        """To be set when `members` changed."""
         self.refusal = ""
         """What the next creation is refused with."""
 
@@ -33,6 +37,16 @@ class MemoryNetworks:
             return False
         self.networks.pop(name, None)
         return True
+
+    async def has_network(self, name: str) -> bool:
+        return name in self.networks
+
+    async def list_members(self, networks: Collection[str]) -> Sequence[Member]:
+        return [member for member in self.members if member.addresses.keys() & set(networks)]
+
+    async def changes(self) -> AsyncGenerator[None, None]:
+        async for _ in self.changed.values():
+            yield
 
     async def list_networks(self, label: str) -> Sequence[BridgeNetwork]:
         return [network for network in self.networks.values() if label in network.labels]

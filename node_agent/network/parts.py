@@ -76,7 +76,8 @@ class Parts:
             before = self._made.get(service_id)
             made[service_id] = before if before is not None and before[0] == inputs else (inputs, _part(*inputs))
         self._made = made
-        return [part for _, part in made.values()]
+        guests = [_guests(network, nodes) for _, network in sorted(known.networks.items()) if network.guests]
+        return [*(part for _, part in made.values()), *guests]
 
 
 def _own_tasks(known: Known) -> dict[Id, tuple[_Own, ...]]:
@@ -106,6 +107,20 @@ def _part(service: ServiceEndpoint, nodes: _Nodes, own: tuple[_Own, ...]) -> Par
         memberships={there.network_id: _membership(service, there, nodes, ready) for there in service.networks},
         published=tuple(_published(service, nodes, ready, own)),
     )
+
+
+def _guests(network: OverlayNetwork, nodes: _Nodes) -> Part:
+    """Containers that joined by themselves: they have an address and a name, and nothing leads to them but that."""
+    remote, names, pointers = {}, dict[str, Name](), {}
+    for guest in network.guests:
+        peer = nodes.peers.get(guest.node_id)
+        if peer is not None and guest.node_id != nodes.me.node_id:
+            remote[guest.address] = peer.addr
+        for name in filter(None, (guest.name.lower(), *(alias.lower() for alias in guest.aliases))):
+            names[name] = Name(tasks=(*names.get(name, Name()).tasks, guest.address))
+        if guest.name:
+            pointers[guest.address] = guest.name
+    return Part(memberships={network.network_id: Membership(remote=remote, names=names, pointers=pointers)})
 
 
 def _membership(service: ServiceEndpoint, there: ServiceNetwork, nodes: _Nodes, ready: list[Backend]) -> Membership:

@@ -7,7 +7,7 @@ round is the same after a restart, an `nft flush` or a lost bridge: what is ther
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -277,7 +277,7 @@ class Plane:
         return SandboxPlan(networks=plan, binds=((str(resolv), "/etc/resolv.conf"),))
 
     async def _connect(self, task: AssignedTask, local: LocalTask) -> None:
-        await self._need_bridges(task, local)
+        await self._need_bridges(task.name, local)
         await self._settle()
         for key in local.addresses:
             if problem := self._outcome.tunnels.get(key):
@@ -304,11 +304,11 @@ class Plane:
             fresh, pid=before.pid, namespace=before.namespace, gateway_address=before.gateway_address, withdrawn=before.withdrawn
         )
 
-    async def _need_bridges(self, task: AssignedTask, local: LocalTask) -> None:
+    async def _need_bridges(self, name: str, local: LocalTask) -> None:
         for key in local.addresses:
             network = self._known.networks.get(key)
             if network is None:
-                raise SandboxError(f"task {task.name} is on network {key}, which this node was not told of")
+                raise SandboxError(f"task {name} is on network {key}, which this node was not told of")
             await self._bridges.need(network, network.mtu or self._mtu - VXLAN_OVERHEAD)
         if local.uses_gateway and await self._bridges.need_gateway(self._mtu):
             await self._in_worker(Kernel.open_gateway)
@@ -338,11 +338,34 @@ class Plane:
             withdrawn=False,
         )
         self._known = view.with_task(self._known, running)
-        await self._need_bridges(task, running)
+        await self._need_bridges(task.name, running)
         await self._settle()
         problem = self._outcome.sandboxes.get(task.id)
         if problem and identity(of_pid(container.pid)) == running.namespace != 0:
             raise SandboxError(f"the services of task {task.name} cannot be programmed in its namespace: {problem}")
+
+    # -- guests ------------------------------------------------------------------------------------------------------------------------
+    @property
+    def known(self) -> Known:
+        return self._known
+
+    async def welcome(self, guest: LocalTask, networks: Sequence[OverlayNetwork]) -> str:
+        """Before its container is created: bridge and names are ready for it. Returns where it shall ask for names."""
+        self._known = view.with_task(view.serve(self._known, networks), guest)
+        try:
+            await self._need_bridges(guest.container_name, guest)
+            await self._settle()
+        except BaseException:
+            self._known = view.without_task(self._known, guest.task_id)
+            raise
+        return self._name_server_of(guest)
+
+    async def seat(self, guests: Mapping[Id, LocalTask]) -> None:
+        """How the guests are now: by id, each with its addresses and its process."""
+        tasks = {key: task for key, task in self._known.tasks.items() if not task.guest or key in guests}
+        if (after := {**tasks, **guests}) != self._known.tasks:
+            self._known = msgspec.structs.replace(self._known, tasks=after)
+            await self._settle()
 
     async def withdraw(self, task_id: Id) -> None:
         local = self._known.tasks.get(task_id)

@@ -1,6 +1,6 @@
 """What the data plane needs of the engine: bridge networks that task containers are created on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from typing import Protocol
 
 from cluster.api.values import Value
@@ -22,6 +22,16 @@ class BridgeNetwork(Value, frozen=True, kw_only=True):
     """Its containers cannot reach one another."""
 
 
+class Member(Value, frozen=True, kw_only=True):
+    """A container that is no task, on bridges of ours."""
+
+    container_id: str
+    pid: int = 0
+    """0 while it does not run."""
+    addresses: Mapping[str, str] = {}
+    """Engine network -> the address that it was created with."""
+
+
 class EngineNetworks(Protocol):
     """Every method raises worker.ports.EngineError with the engine's words, or EngineGone."""
 
@@ -35,4 +45,16 @@ class EngineNetworks(Protocol):
 
     async def list_networks(self, label: str) -> Sequence[BridgeNetwork]:
         """Every network that carries the label."""
+        ...
+
+    async def has_network(self, name: str) -> bool:
+        """Whether the engine itself has a network of this name or id."""
+        ...
+
+    async def list_members(self, networks: Collection[str]) -> Sequence[Member]:
+        """The containers on these networks, running or not, that are no tasks."""
+        ...
+
+    def changes(self) -> AsyncGenerator[None, None]:
+        """Something yields whenever a container that may be a member came, ended or went; first once the subscription stands."""
         ...

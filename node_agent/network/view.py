@@ -42,6 +42,8 @@ class LocalTask(Value, frozen=True, kw_only=True):
     namespace: int = 0
     """The identity of its network namespace: a pid alone may be somebody else's by now."""
     withdrawn: bool = False
+    guest: bool = False
+    """No task: a container that joined by itself. Its id is the guest's."""
 
 
 class Known(Value, frozen=True, kw_only=True):

@@ -56,15 +56,22 @@ def test_other_containers_are_left_alone() -> None:
 class OneNetwork:
     """A node with one network of the cluster, `web`."""
 
-    async def endpoint(self, network: str, settings: Mapping[str, Any]) -> EngineEndpoint | None:
+    def __init__(self, nameserver: str = "") -> None:
+        self.nameserver = nameserver
+        self.asked_for: list[Mapping[str, Any]] = []
+        self.withdrawn: list[EngineEndpoint] = []
+
+    async def endpoint(self, network: str, settings: Mapping[str, Any], *, container: Mapping[str, Any]) -> EngineEndpoint | None:
+        self.asked_for.append(container)
         if network == "locked":
             raise Forbidden("network locked is not attachable")
         if network != "web":
             return None
-        return EngineEndpoint("shoal-0123456789ab", {**settings, "IPAMConfig": {"IPv4Address": "10.0.1.9"}})
+        given = {**settings, "IPAMConfig": {"IPv4Address": "10.0.1.9"}}
+        return EngineEndpoint("shoal-0123456789ab", given, nameserver=self.nameserver)
 
     async def withdraw(self, endpoints: Sequence[EngineEndpoint]) -> None:
-        return
+        self.withdrawn += endpoints
 
     def engine_name(self, network: str) -> str | None:
         return "shoal-0123456789ab" if network == "web" else None
@@ -82,6 +89,21 @@ async def test_a_network_of_the_cluster_goes_by_the_engines_name_and_gets_our_ad
         "NetworkingConfig": {"EndpointsConfig": {"shoal-0123456789ab": settings}},
     }
     assert made == [EngineEndpoint("shoal-0123456789ab", settings)]
+
+
+async def test_such_a_container_asks_for_names_where_the_network_answers_them() -> None:
+    node = OneNetwork(nameserver="10.0.1.1")
+    body, _ = await with_engine_networks({"HostConfig": {"NetworkMode": "web", "Dns": ["9.9.9.9"]}}, node, name="box")
+    assert body["HostConfig"]["Dns"] == ["10.0.1.1"]
+    assert node.asked_for == [{"Name": "box", "HostConfig": {"NetworkMode": "web", "Dns": ["9.9.9.9"]}}]
+
+
+async def test_what_was_made_ready_is_given_back_when_another_network_refuses() -> None:
+    node = OneNetwork()
+    asked = {"HostConfig": {"NetworkMode": "web"}, "NetworkingConfig": {"EndpointsConfig": {"web": {}, "locked": {}}}}
+    with pytest.raises(Forbidden):
+        await with_engine_networks(asked, node)
+    assert [endpoint.network for endpoint in node.withdrawn] == ["shoal-0123456789ab"]
 
 
 async def test_the_settings_of_an_endpoint_and_other_networks_are_kept() -> None:
