@@ -12,6 +12,7 @@ from typing import Any
 from cli.flags import values
 from cli.flags.grammar import DURATION, SWITCH, TEXT, UINT, Flag, Flags, Kind
 
+REBALANCE = "io.shoal.rebalance"
 AVAILABILITY = "active|pause|drain"
 
 
@@ -75,6 +76,7 @@ SETTINGS = (
     Flag("dispatcher-heartbeat", DURATION, "Period of the nodes' heartbeats (ns|us|ms|s|m|h)", default="5s"),
     Flag("external-ca", EXTERNAL_CA, "Endpoints that sign certificates"),
     Flag("max-snapshots", UINT, "Raft snapshots to keep beside the newest"),
+    Flag("rebalance", UINT, "Tasks of each service at a time that may move to a node that joins; 0 for none", default="0"),
     Flag("snapshot-interval", UINT, "Log entries between two Raft snapshots", default="10000"),
     Flag("task-history-limit", Kind("int", values.integer), "Finished tasks to remember of each slot", default="5"),
 )
@@ -101,4 +103,6 @@ def merged(spec: Mapping[str, Any], flags: Flags) -> dict[str, Any]:
         if flag in flags:
             group = found.get(path[0])
             found[path[0]] = {**(group or {}), path[1]: flags.value(flag)}
+    if "rebalance" in flags:
+        found["Labels"] = {**(found.get("Labels") or {}), REBALANCE: str(flags.value("rebalance"))}
     return found

@@ -12,6 +12,9 @@ from manager.controlapi.admission import Admission
 from manager.controlapi.validate_names import check_labels
 from manager.store.snapshot import Snapshot
 
+REBALANCE = "io.shoal.rebalance"
+"""How many tasks at a time move to a node that joins, of services that do not say so themselves."""
+
 _HOUR = 3600 * 1_000_000_000
 
 
@@ -70,10 +73,17 @@ def _rotated(token: str, secret: str) -> str:
     return f"{token.rpartition('-')[0]}-{secret}" if secret else token
 
 
+def _check_labels(wanted: ClusterSpec) -> None:
+    check_labels(wanted.labels)
+    rebalance = wanted.labels.get(REBALANCE, "0")
+    if not (rebalance.isascii() and rebalance.isdigit()):
+        raise InvalidArgument(f"label {REBALANCE}: {rebalance!r} is no number; it is how many tasks of a service may move at a time")
+
+
 def _check_spec(present: ClusterSpec, wanted: ClusterSpec) -> None:
     if wanted.name != present.name:
         raise InvalidArgument(f"the swarm's name cannot be changed from {present.name!r} to {wanted.name!r}")
-    check_labels(wanted.labels)
+    _check_labels(wanted)
     if wanted.orchestration.task_history_retention_limit < 0:
         raise InvalidArgument("task history retention limit cannot be negative")
     if wanted.dispatcher.heartbeat_period <= 0:

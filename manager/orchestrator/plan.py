@@ -15,7 +15,7 @@ from cluster.api.states import TaskState
 from manager.orchestrator import global_service, jobs, replicated, slots
 from manager.orchestrator.reaper import reap
 from manager.orchestrator.round import CHANGES_A_ROUND, LOOKS_A_ROUND, Key, Round
-from manager.orchestrator.soft import Moment, Soft, updating
+from manager.orchestrator.soft import Moment, Soft, rebalances, updating
 from manager.store.indexes import Slot, slot_of
 from manager.store.snapshot import Changes, Snapshot
 
@@ -73,12 +73,12 @@ def affected(now: Snapshot, before: Snapshot, changes: Changes | None) -> list[K
         for task in now.tasks_on(node_id).values():
             _concern(task, True, now, services, found)
     if changes.nodes:
-        services.update(service.id for service in now.services.values() if _follows_nodes(service))
+        services.update(service.id for service in now.services.values() if _follows_nodes(now, service))
     return [*sorted(services), *sorted(slot for slot in found if slot[0] not in services)]
 
 
-def _follows_nodes(service: Service) -> bool:
-    return mode_of(service.spec) in (Mode.GLOBAL, Mode.GLOBAL_JOB) or bool(service.extensions.rebalance or service.rebalance)
+def _follows_nodes(now: Snapshot, service: Service) -> bool:
+    return mode_of(service.spec) in (Mode.GLOBAL, Mode.GLOBAL_JOB) or service.rebalance is not None or bool(rebalances(now, service))
 
 
 def _concern(task: Task, present: bool, now: Snapshot, services: set[Id], found: set[Slot]) -> None:

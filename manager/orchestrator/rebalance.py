@@ -15,7 +15,7 @@ from cluster.api.states import TaskState
 from manager.orchestrator.enforcer import takes_tasks
 from manager.orchestrator.round import Round, wanted
 from manager.orchestrator.slots import serving
-from manager.orchestrator.soft import updating
+from manager.orchestrator.soft import rebalances, updating
 from manager.store.indexes import Slot
 
 Slots = Mapping[Slot, tuple[Task, ...]]
@@ -51,12 +51,12 @@ def plan(service: Service, slots: Slots, round_: Round) -> bool:
 
 def _is_called_again(service: Service, going: Rebalance, slots: Slots, round_: Round) -> bool:
     """Another node joined: the moves that are left were counted without it."""
-    return bool(service.extensions.rebalance) and service.id in round_.soft.to_rebalance and going.left < len(slots)
+    return bool(rebalances(round_.now, service)) and service.id in round_.soft.to_rebalance and going.left < len(slots)
 
 
 def _begin(service: Service, slots: Slots, round_: Round) -> bool:
     """By the service's own policy, after a node joined; not if there would be nothing to do."""
-    at_once = service.extensions.rebalance
+    at_once = rebalances(round_.now, service)
     if not at_once or service.id not in round_.soft.to_rebalance:
         return False
     if all(_is_still(tasks) for tasks in slots.values()) and not chosen(slots, {}, _eligible(service, round_), 1):

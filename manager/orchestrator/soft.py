@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from cluster.api.ids import Id
 from cluster.api.objects import Service, Task
-from cluster.api.specs import SECOND
+from cluster.api.specs import SECOND, Mode, mode_of
 from cluster.api.states import TaskState, UpdateState
 from manager.store.indexes import Slot, slot_of
 from manager.store.snapshot import Snapshot
@@ -20,6 +20,9 @@ MONITOR = 5 * SECOND
 
 QUICK = 10.0
 """Seconds; a task that ends sooner after its start has failed quickly: so many in a row are a crash loop."""
+
+REBALANCE = "io.shoal.rebalance"
+"""A label of the cluster: the policy of all services that have none of their own."""
 
 IN_PROGRESS = (UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED)
 FAILURES = (TaskState.COMPLETE, TaskState.FAILED, TaskState.REJECTED)
@@ -104,7 +107,7 @@ class Soft:
 
     def note_joined(self, now: Snapshot) -> None:
         """A node takes tasks that did not."""
-        self.to_rebalance |= {service.id for service in now.services.values() if service.extensions.rebalance}
+        self.to_rebalance |= {service.id for service in now.services.values() if rebalances(now, service)}
 
     def looked_at(self, services: Iterable[Id]) -> None:
         if self.to_rebalance:
@@ -134,6 +137,14 @@ class Soft:
             began = progress.settled.setdefault(slot, at.monotonic)
             if (at.monotonic - began) * SECOND <= monitor_of(service):
                 progress.failed[slot] = task.id
+
+
+def rebalances(now: Snapshot, service: Service) -> int:
+    """How many tasks at a time may move to a node that joins: the service's own wish, else the cluster's, as a label; 0 for none."""
+    if service.extensions.rebalance or now.cluster is None or mode_of(service.spec) is not Mode.REPLICATED:
+        return service.extensions.rebalance
+    label = now.cluster.spec.labels.get(REBALANCE, "")
+    return int(label) if label.isascii() and label.isdigit() else 0
 
 
 def _unseen(service: Service) -> Progress:

@@ -131,12 +131,13 @@ def test_pools_that_do_not_fit_are_refused(nets: list[str], ranges: list[str], g
 
 def test_only_the_settings_that_were_said_change_the_swarms_spec() -> None:
     before = {"Name": "default", "Raft": {"SnapshotInterval": 5, "ElectionTick": 10}, "CAConfig": None}
-    after = merged(before, Flags({"snapshot-interval": 7, "cert-expiry": 9, "autolock": True}))
+    after = merged(before, Flags({"snapshot-interval": 7, "cert-expiry": 9, "autolock": True, "rebalance": 2}))
     assert after == {
         "Name": "default",
         "Raft": {"SnapshotInterval": 7, "ElectionTick": 10},
         "CAConfig": {"NodeCertExpiry": 9},
         "EncryptionConfig": {"AutoLockManagers": True},
+        "Labels": {"io.shoal.rebalance": "2"},
     }
     assert before["CAConfig"] is None
 

@@ -334,6 +334,7 @@ def test_settings_are_changed_against_the_version_of_the_spec() -> None:
     ("spec", "error", "words"),
     [
         (ClusterSpec(name="x"), InvalidArgument, "name cannot be changed"),
+        (ClusterSpec(labels={"io.shoal.rebalance": "all"}), InvalidArgument, "'all' is no number"),
         (ClusterSpec(orchestration=OrchestrationConfig(task_history_retention_limit=-1)), InvalidArgument, "retention limit"),
         (ClusterSpec(dispatcher=DispatcherConfig(heartbeat_period=0)), InvalidArgument, "heartbeat time period"),
         (ClusterSpec(ca_config=CAConfig(node_cert_expiry=1)), InvalidArgument, "minimum certificate expiry time is: 1h0m0s"),

@@ -75,6 +75,18 @@ def test_a_service_that_asks_for_it_is_rebalanced_when_a_node_joins(make_world, 
     assert {task.node_id for task in world.running("s2")} == {"n1"}
 
 
+def test_the_cluster_may_ask_for_it_for_all_services_that_say_nothing(make_world, make_web) -> None:
+    world = make_world(nodes=1)
+    cluster = world.now.cluster
+    world.do(Put(object=replace(cluster, spec=replace(cluster.spec, labels={"io.shoal.rebalance": "2"})), base=cluster.version))
+    world.create(make_web(replicas=4))
+    world.settle()
+    world.add_node("n2")
+    world.soft.note_joined(world.now)
+    world.settle()
+    assert places(world) == {"n1": 2, "n2": 2}
+
+
 def test_a_rebalancing_that_no_node_has_room_for_gives_up(make_world, make_web, only) -> None:
     world = make_world(nodes=1)
     world.create(make_web(replicas=4))
