@@ -5,14 +5,25 @@ from typing import TypeVar
 
 from msgspec.structs import fields, replace
 
-from cluster.api.specs import ContainerSpec, FileTarget, PortConfig, ReplicatedMode, RuntimeTarget, ServiceMode, ServiceSpec, TaskSpec
+from cluster.api.specs import (
+    ContainerSpec,
+    FileTarget,
+    PortConfig,
+    ReplicatedMode,
+    RuntimeTarget,
+    ServiceMode,
+    ServiceSpec,
+    TaskSpec,
+    UpdateConfig,
+)
 from cluster.api.values import Value
 
 Kept = TypeVar("Kept", bound=Value)
 
 
 def normalized(spec: ServiceSpec) -> ServiceSpec:
-    """Networks in the task template, a mode with its numbers, ports with protocol and publish mode, mounts with their type.
+    """Networks in the task template, a mode with its numbers, ports with protocol and publish mode, mounts with their type, updates with
+    order and failure action.
 
     Update and rollback configs that are absent stay absent: clients show and compare what they sent.
     """
@@ -23,7 +34,15 @@ def normalized(spec: ServiceSpec) -> ServiceSpec:
     endpoint = spec.endpoint_spec
     if endpoint is not None and endpoint.ports:
         endpoint = replace(endpoint, ports=tuple(map(_port, endpoint.ports)))
-    return replace(spec, task_template=template, networks=(), mode=_mode(spec.mode), endpoint_spec=endpoint)
+    return replace(
+        spec,
+        task_template=template,
+        networks=(),
+        mode=_mode(spec.mode),
+        endpoint_spec=endpoint,
+        update_config=_update(spec.update_config),
+        rollback_config=_update(spec.rollback_config),
+    )
 
 
 def canonical(template: TaskSpec) -> TaskSpec:
@@ -82,6 +101,10 @@ def _mode(mode: ServiceMode) -> ServiceMode:
         completions = concurrent if job.total_completions is None else job.total_completions
         return replace(mode, replicated_job=replace(job, max_concurrent=concurrent, total_completions=completions))
     return mode
+
+
+def _update(config: UpdateConfig | None) -> UpdateConfig | None:
+    return config and replace(config, order=config.order or "stop-first", failure_action=config.failure_action or "pause")
 
 
 def _port(port: PortConfig) -> PortConfig:

@@ -12,10 +12,11 @@ from cluster.api.changes import Change, Expect, Put, Remove, TaskChange
 from cluster.api.constraints import Constraint, InvalidConstraint, parse_all
 from cluster.api.ids import DrawId, Id
 from cluster.api.objects import Service, Task, TaskStatus, Template
-from cluster.api.specs import TaskSpec
+from cluster.api.specs import SECOND, RestartPolicy, TaskSpec
 from cluster.api.states import Kind, TaskState
 from manager.orchestrator.dependencies import unmet
 from manager.orchestrator.enforcer import Misfit, misfit
+from manager.orchestrator.restart import ANY, delay_of
 from manager.orchestrator.soft import Moment, Soft
 from manager.store.indexes import Slot, TemplateKey
 from manager.store.snapshot import Snapshot
@@ -25,6 +26,9 @@ CHANGES_A_ROUND = 500
 
 LOOKS_A_ROUND = 5_000
 """Tasks looked at, whether or not anything had to change; counted between keys, so that a larger service still gets its turn."""
+
+STOP_GRACE = 10 * SECOND
+"""What workers give a container that does not say how long it needs."""
 
 Key = Id | Slot
 """What a round looks at: a service as a whole, or one slot of it."""
@@ -158,7 +162,23 @@ class Round:
 
 
 def _alike(one: Template, other: Template) -> bool:
-    return replace(one, service_name="", service_labels={}) == replace(other, service_name="", service_labels={})
+    return _bare(one) == _bare(other)
+
+
+def _bare(template: Template) -> Template:
+    """What tasks are made of, with the defaults spelled out: clients that ask for them post them back with the next update."""
+    spec, policy = template.spec, template.spec.restart_policy or RestartPolicy()
+    policy = replace(
+        policy,
+        condition=policy.condition or ANY,
+        delay=delay_of(policy),
+        max_attempts=policy.max_attempts or 0,
+        window=policy.window or 0,
+    )
+    container = spec.container_spec
+    if container is not None and container.stop_grace_period is None:
+        container = replace(container, stop_grace_period=STOP_GRACE)
+    return replace(template, service_name="", service_labels={}, spec=replace(spec, restart_policy=policy, container_spec=container))
 
 
 def constraints(spec: TaskSpec) -> tuple[Constraint, ...]:

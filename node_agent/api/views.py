@@ -21,7 +21,7 @@ from cluster.api.objects import (
     Template,
     UpdateStatus,
 )
-from cluster.api.specs import EndpointSpec, PortConfig, ServiceSpec, TaskSpec
+from cluster.api.specs import EndpointSpec, Mode, PortConfig, ServiceSpec, TaskSpec, mode_of
 from cluster.api.states import NodeState, TaskState, UpdateState
 from manager.store.snapshot import Snapshot
 from manager.why import held_back
@@ -84,10 +84,9 @@ def service_spec(spec: ServiceSpec, *, defaults: bool = False) -> Json:
     for config in (shown.get("UpdateConfig"), shown.get("RollbackConfig")):
         if config is not None and config.get("Monitor") is None:
             config.pop("Monitor", None)
-    if defaults:
+    if defaults and mode_of(spec) not in (Mode.REPLICATED_JOB, Mode.GLOBAL_JOB):  # jobs have no updates: posted back, they'd be refused
         shown.setdefault("UpdateConfig", dict(_UPDATE_DEFAULTS))
         shown.setdefault("RollbackConfig", dict(_UPDATE_DEFAULTS))
-        shown.setdefault("EndpointSpec", {"Mode": "vip"})
     return shown
 
 
@@ -154,10 +153,7 @@ def service_status(row: Service, now: Snapshot) -> Json:
         wanted = mode.replicated.replicas if mode.replicated.replicas is not None else 1
     elif mode.global_ is not None:
         wanted = sum(task.desired_state is TaskState.RUNNING for task in tasks)
-    shown: Json = {"RunningTasks": running, "DesiredTasks": wanted}
-    if job:
-        shown["CompletedTasks"] = completed
-    return shown
+    return {"RunningTasks": running, "DesiredTasks": wanted, "CompletedTasks": completed if job else 0}
 
 
 def _counts(task: Task, now: Snapshot) -> bool:

@@ -306,3 +306,19 @@ def test_new_constraints_move_tasks_no_faster_than_the_update_may(world, make_we
     assert len(world.running()) == 5
     world.wait(20)
     assert [task.node_id for task in world.running()] == ["n1"] * 6
+
+
+def test_defaults_that_a_client_spells_out_restart_nothing(world, make_web) -> None:
+    """docker-py asks for a spec with its defaults and posts them back when it scales."""
+    world.create(make_web("a"))
+    world.settle()
+    before = world.running()
+    spelled = RestartPolicy(condition="any", delay=5 * SECOND, max_attempts=0)
+    world.update(make_web("a", replicas=2, restart_policy=spelled))
+    world.settle()
+    world.wait(20)
+    assert [task.id for task in world.running()][:1] == [task.id for task in before]
+    assert len(world.running()) == 2
+    world.update(make_web("a", replicas=2, restart_policy=RestartPolicy(delay=SECOND)))
+    world.wait(20)
+    assert before[0].id not in {task.id for task in world.running()}, "what means something else is another template"

@@ -73,7 +73,7 @@ def test_a_service_shows_its_mode_and_counts_only_tasks_that_really_run() -> Non
     now = holding(READY, service(mode), task(1, TaskState.RUNNING), task(2, TaskState.STARTING))
     shown = views.service(now.services["s1"], now, version=NEW, status=True)
     assert shown["Spec"]["Mode"] == {"Replicated": {"Replicas": 3}}
-    assert shown["ServiceStatus"] == {"RunningTasks": 1, "DesiredTasks": 3}
+    assert shown["ServiceStatus"] == {"RunningTasks": 1, "DesiredTasks": 3, "CompletedTasks": 0}
     assert "ServiceStatus" not in views.service(now.services["s1"], now, version=ApiVersion(1, 40), status=True)
 
 
