@@ -16,8 +16,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -112,9 +112,17 @@ class Daemon:
         os.kill(self._pid(), signal.SIGKILL)
         self.process.wait()
 
-    def kill_engine(self) -> None:
-        """kill -9 of the engine that it started."""
-        os.kill(int((self.folder / "run" / "engine" / "dockerd.pid").read_text()), signal.SIGKILL)
+    @property
+    def engine_pid(self) -> int:
+        """Of the engine that it started; 0 between two."""
+        file = self.folder / "run" / "engine" / "dockerd.pid"
+        return int(file.read_text()) if file.exists() else 0
+
+    def kill_engine(self) -> int:
+        """kill -9 of that engine; returns which process it was."""
+        pid = self.engine_pid
+        os.kill(pid, signal.SIGKILL)
+        return pid
 
     def stop(self) -> float:
         """SIGTERM; returns how long it took to end."""
@@ -136,6 +144,17 @@ class Daemon:
     def docker(self, *arguments: str, stdin: bytes | None = None, timeout: float = 120) -> str:
         """The stock CLI on this daemon's socket."""
         return run(("docker", "-H", self.url, *arguments), stdin=stdin, timeout=timeout)
+
+    @contextmanager
+    def listening(self, *arguments: str) -> Iterator[Callable[[], list[str]]]:
+        """A command of the stock CLI that goes on beside the block; what it has said so far."""
+        said = self.folder / f"said-{arguments[0]}"
+        with said.open("wb") as out:
+            process = subprocess.Popen(("docker", "-H", self.url, *arguments), stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        try:
+            yield lambda: said.read_text().split()
+        finally:
+            end(process)
 
     def shoal(self, *arguments: str, stdin: bytes | None = None, timeout: float = 120) -> str:
         return run((sys.executable, "-m", "cli.main", "-H", self.url, *arguments), stdin=stdin, timeout=timeout)

@@ -19,7 +19,7 @@ from cluster.api import contracts
 from cluster.api.assignment import LogChunk, ManagerAddr
 from cluster.api.commands import Command, Outcome, UpdateCluster
 from cluster.api.contracts import AdmissionRequest, Taken
-from cluster.api.errors import Conflict, Internal, InvalidArgument, ShoalError, Unavailable
+from cluster.api.errors import Conflict, Internal, InvalidArgument, NoLeader, ShoalError, Unavailable
 from cluster.api.ids import Id
 from cluster.api.states import Availability, Role
 from cluster.rpc.bootstrap import PORT_OFFSET, ask_to_join, fetch_roots
@@ -199,6 +199,8 @@ class LocalSwarm:
 
     @property
     def error(self) -> str:
+        if (raft := self.raft_status()) is not None and raft.leader is None:
+            return str(NoLeader())
         return self._problem or (self._node.trouble if self._node is not None else "")
 
     def remote_managers(self) -> Mapping[Id, str]:
