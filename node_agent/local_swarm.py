@@ -15,31 +15,27 @@ from cluster.aio.backoff import Backoff
 from cluster.aio.clock import Clock
 from cluster.aio.latest import Latest
 from cluster.aio.supervise import first_of
-from cluster.api import contracts
-from cluster.api.assignment import LogChunk, ManagerAddr
+from cluster.api.assignment import LogChunk
 from cluster.api.commands import Command, Outcome, UpdateCluster
-from cluster.api.contracts import AdmissionRequest, Taken
 from cluster.api.errors import Conflict, Internal, InvalidArgument, NoLeader, ShoalError, Unavailable
 from cluster.api.ids import Id
 from cluster.api.states import Availability, Role
-from cluster.rpc.bootstrap import PORT_OFFSET, ask_to_join, fetch_roots
-from cluster.rpc.identity import Identity, facts, new_csr, new_key
-from cluster.rpc.pool import Remotes
+from cluster.rpc.identity import Identity, facts
 from cluster.rpc.tokens import parse
 from manager.logbroker.selection import LogRequest
 from manager.raft.config import RaftStatus
 from manager.store.snapshot import Snapshot
 from node_agent import machine
-from node_agent.addresses import check_free, interface_addresses, is_address, resolve, split_port, to_advertise
+from node_agent.addresses import split_port
 from node_agent.api import views
 from node_agent.api.backend import InitRequest, JoinRequest, LocalState, ManagerView
 from node_agent.api.swarm import tls_info
 from node_agent.api.swarm_events import EventLog
 from node_agent.founding import found, write_founding
 from node_agent.guests import GuestHouse
+from node_agent.joining import ask_in, own_addresses
 from node_agent.key_keeper import wanted_key
 from node_agent.keylock import unlock_key
-from node_agent.manager_link import ask_leader
 from node_agent.recovery import asked_addresses, force
 from node_agent.state import NodeFacts, StateFolder, SwarmLocked
 from node_agent.swarm_node import Ending, SwarmNode
@@ -382,38 +378,13 @@ class LocalSwarm:
             self._state.forget_swarm()
             self._joining = True
             try:
-                joined = await self._ask(request, token, listen, advertise, data_path)
+                node, identity = await ask_in(request.remote_addrs, token, listen=listen, advertise=advertise, data_path=data_path)
             finally:
                 self._joining = False
-            self._wanted.set(Membership(*joined, request.availability))
-            await self._wait_active()
-
-    async def _ask(self, request: JoinRequest, token: Any, listen: str, advertise: str, data_path: str) -> tuple[NodeFacts, Identity]:
-        key = new_key()
-        asked = AdmissionRequest(node_id=machine.draw_id(), secret=token.secret, csr=new_csr(key), addr=split_port(advertise)[0])
-        failed: ShoalError = Unavailable("no manager was named")
-        for remote in request.remote_addrs:
-            host, port = split_port(remote)
-            address = f"{host}:{port}"
-            try:
-                roots = await fetch_roots(address, token, timeout=10)
-                admitted = await ask_to_join(address, roots, asked, timeout=15)
-            except Unavailable as away:
-                failed = away
-                continue
-            identity = Identity(key=key, certificate=admitted.certificate, roots=admitted.roots)
-            node = NodeFacts(
-                node_id=admitted.node_id,
-                cluster_id=admitted.cluster_id,
-                listen_addr=listen,
-                advertise_addr=advertise,
-                data_path_addr=data_path,
-                managers=(ManagerAddr(node_id="", addr=address),),
-            )
             self._state.save_identity(identity)
             self._state.save(node)
-            return node, identity
-        raise failed
+            self._wanted.set(Membership(node, identity, request.availability))
+            await self._wait_active()
 
     async def _wait_active(self, within: float = _ACTIVE_WITHIN) -> None:
         try:
@@ -438,9 +409,7 @@ class LocalSwarm:
             if self._role is Role.MANAGER and not force:
                 raise Unavailable(self._manager_leaves())
             if node is not None:
-                node.is_leaving = True
-                await self._say_farewell(node)
-                await self._empty(node, force=force)
+                await node.leave(force=force)
             self._wanted.set(None)
             await self._stopped.wait()
             await self._forget(member.facts.cluster_id)
@@ -450,30 +419,6 @@ class LocalSwarm:
         if not force or node is None:
             raise SwarmLocked
         await self._forget(node.cluster_id)
-
-    async def _empty(self, node: SwarmNode, *, force: bool) -> None:
-        try:
-            await node.empty()
-        except ShoalError as failed:
-            if not force:
-                node.stay()
-                raise Unavailable(f"the tasks of this node could not be ended: {failed}. Use `--force` to leave all the same") from failed
-            log.warning("leaving although the tasks of this node could not be ended: %s", failed)
-
-    async def _say_farewell(self, node: SwarmNode) -> None:
-        """Tell the managers; one that does not answer must not keep us from going."""
-        others = [manager for manager in node.managers() if manager.node_id != node.facts.node_id]
-        if not others:
-            return
-        if node.manager is not None:
-            await node.manager.hand_over()
-        remotes = Remotes(lambda: node.identity)
-        try:
-            await ask_leader(remotes, others, contracts.Membership.leave, Taken(), timeout=5)
-        except ShoalError as failed:
-            log.warning("leaving without a word to the managers: %s", failed)
-        finally:
-            await remotes.close()
 
     def _manager_leaves(self) -> str:
         """Docker's words for a manager that leaves without --force."""
@@ -495,24 +440,3 @@ def _leaves(error: BaseException) -> list[BaseException]:
     if isinstance(error, BaseExceptionGroup):
         return [leaf for one in error.exceptions for leaf in _leaves(one)]
     return [error]
-
-
-def own_addresses(listen: str, advertise: str, data_path: str) -> tuple[str, str, str]:
-    """(listen host:port, advertised host:port, data path address) from what was asked for, each defaulting to the one before."""
-    listen_host, port = split_port(listen or "0.0.0.0")
-    known = interface_addresses()
-    if listen_host in known:
-        listen_host = known[listen_host]
-    elif not is_address(listen_host or "0.0.0.0"):
-        raise InvalidArgument(
-            f"listen address must be an IP address or network interface (with optional port number): {listen!r} is neither"
-        )
-    if advertise:
-        host, advertised_port = resolve(advertise, what="advertise address", default_port=port)
-    else:
-        host = listen_host if listen_host not in {"", "0.0.0.0", "::"} else to_advertise(known)
-        advertised_port = port
-    path = resolve(data_path, what="data path address")[0] if data_path else host
-    listen_host = listen_host or "0.0.0.0"
-    check_free(listen_host, [port, port + PORT_OFFSET])
-    return f"{listen_host}:{port}", f"{host}:{advertised_port}", path

@@ -14,7 +14,7 @@ from cluster.api.errors import ShoalError
 from node_agent.addresses import split_port
 from node_agent.api.backend import InitRequest
 from node_agent.config import Config
-from node_agent.local_swarm import own_addresses
+from node_agent.joining import own_addresses
 from node_agent.recovery import asked_addresses, force
 from node_agent.restoring import Place, restore
 from node_agent.state import StateFolder

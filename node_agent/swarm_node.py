@@ -8,7 +8,7 @@ import asyncio
 import enum
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from msgspec.structs import replace
@@ -16,12 +16,14 @@ from msgspec.structs import replace
 from cluster.aio.latest import Latest
 from cluster.aio.supervise import background, first_of
 from cluster.api.assignment import Endpoints, LogOrder, ManagerAddr, ManagersChanged, Welcome
-from cluster.api.errors import Fenced, NodeRemoved, ShoalError
+from cluster.api.contracts import Membership, Taken
+from cluster.api.errors import Fenced, NodeRemoved, ShoalError, Unavailable
 from cluster.api.states import Role
 from cluster.rpc.identity import Identity, facts, issuer_facts, issuer_of
 from cluster.rpc.pool import Remotes
 from manager.manager import Manager
 from node_agent.leaving import remove_containers
+from node_agent.manager_link import ask_leader
 from node_agent.manager_side import managing
 from node_agent.parts import NodeParts
 from node_agent.renewal import Renewal, expired, renewed
@@ -141,15 +143,49 @@ class SwarmNode:
         """
         try:
             async with asyncio.timeout(FAREWELL_WITHIN):
-                handed_over = self.manager is not None and await self.manager.hand_over()
+                await self._hand_over()
                 if self.worker_side is not None:
-                    session = self.worker_side.session
-                    async for manager in session.manager.values():
-                        if manager is not None and not (handed_over and manager.node_id == self._node.node_id):
-                            break
-                    await session.announce_away(AWAY_MS)
+                    await self.worker_side.session.announce_away(AWAY_MS)
         except (TimeoutError, ShoalError) as late:
             log.warning("stopping without a farewell: %r", late)
+
+    async def _hand_over(self) -> None:
+        """Another manager leads when this returns, and our session is with it."""
+        handed_over = self.manager is not None and await self.manager.hand_over()
+        if self.worker_side is None:
+            return
+        async for manager in self.worker_side.session.manager.values():
+            if manager is not None and not (handed_over and manager.node_id == self._node.node_id):
+                return
+
+    async def leave(self, *, force: bool) -> None:
+        """For good: the managers are told, then nothing of the swarm is left here. Raises Unavailable, and stays, if tasks do not end."""
+        self.is_leaving = True
+        await self._take_leave()
+        try:
+            await self.empty()
+        except ShoalError as failed:
+            if not force:
+                self.is_leaving = False
+                self._end(Ending.ROLE_CHANGED)  # it begins anew as the member that it is
+                raise Unavailable(f"the tasks of this node could not be ended: {failed}. Use `--force` to leave all the same") from failed
+            log.warning("leaving although the tasks of this node could not be ended: %s", failed)
+
+    async def _take_leave(self) -> None:
+        """Tell the managers; one that does not answer must not keep us from going."""
+        others = [manager for manager in self.managers() if manager.node_id != self._node.node_id]
+        if not others:
+            return
+        remotes = Remotes(lambda: self.identity)
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FAREWELL_WITHIN):
+                    await self._hand_over()  # a session that opened later would say that we are back
+            await ask_leader(remotes, others, Membership.leave, Taken(), timeout=5)
+        except ShoalError as failed:
+            log.warning("leaving without a word to the managers: %s", failed)
+        finally:
+            await remotes.close()
 
     async def empty(self) -> None:
         """Before the node leaves: end its tasks, and take all that is ours off its network. Raises ShoalError if that cannot be done."""
@@ -163,11 +199,6 @@ class SwarmNode:
             log.warning("tasks did not end within %g s: their containers are killed", EMPTY_WITHIN)
             await remove_containers(self._parts.engine, self._node.cluster_id)
         await side.plane.clear()
-
-    def stay(self) -> None:
-        """It could not leave after all: begin anew as the member that it is."""
-        self.is_leaving = False
-        self._end(Ending.ROLE_CHANGED)
 
     async def _try_to_empty(self) -> None:
         try:
