@@ -196,6 +196,26 @@ def test_a_killed_daemon_goes_on_with_the_same_containers(cluster: Cluster, whom
     assert {task["ID"] for task in manager.wait_running("web", 5)} == {one.task for one in before}
 
 
+def test_a_lost_quorum_and_the_death_of_every_daemon_touch_no_container(cluster: Cluster) -> None:
+    first = cluster.daemons["m1"]
+    create(first, "web", "--replicas", "5")
+    first.wait_running("web", 5)
+    before = running(cluster)
+    for lost in (managers_but(cluster, first), list(cluster.daemons.values())):
+        for daemon in lost:
+            daemon.kill()
+        if first not in lost:
+            refused = ask(first, "POST", "/configs/create", {"Name": "minority", "Data": "eA=="}, timeout=20)
+            assert (refused.status, "does not have a leader" in refused.message) == (503, True), refused
+        assert running(cluster) == before
+        begun = time.monotonic()
+        for daemon in lost:
+            daemon.start(wait=False)
+        wait_until(lambda: set(states(first).values()) == {"ready"} and len(first.tasks("web")) == 5, what="all is as it was")
+        print(f"{len(lost)} daemons killed: whole again {time.monotonic() - begun:.1f} s after their start")
+        assert running(cluster) == before
+
+
 def test_a_killed_engine_comes_back_and_its_tasks_go_on(cluster: Cluster) -> None:
     manager, hurt = cluster.daemons["m1"], cluster.daemons["w1"]
     create(manager, "web", "--replicas", "2", "--constraint", "node.hostname==w1")
