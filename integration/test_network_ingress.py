@@ -152,6 +152,18 @@ async def test_a_published_port_53_takes_neither_the_tasks_nor_the_hosts_own_nam
     assert cluster.vip("resolver") in question
 
 
+async def test_what_a_node_was_sent_and_has_no_task_for_is_refused_at_once_through_the_node_that_was_asked(cluster: Rig) -> None:
+    one, _, three = cluster.nodes
+    cluster.service("web", network(1), ports=[WEB])
+    task = await cluster.run("web", one)
+    world = outside(cluster)
+    assert set(await reached(world, three.host.address)) == {(task.id, "10.99.0.9")}
+    await one.plane.withdraw(task.id)
+    await one.plane.remove(task.id)
+    with pytest.raises(ConnectionRefusedError):
+        await connect(world.inside, three.host.address, PUBLISHED, seconds=0.9)
+
+
 @pytest.mark.parametrize("bridge_filter", ["0", "1"])
 async def test_connections_on_their_way_to_a_task_that_leaves_arrive_and_to_one_that_left_go_elsewhere(
     cluster: Rig, bridge_filter: str

@@ -82,9 +82,12 @@ async def test_a_port_that_is_held_and_has_no_task_refuses_at_once(cluster: Rig)
             await connect(inside, address, 8080)
 
 
-async def test_traffic_of_a_program_that_was_there_first_is_not_taken_and_said_to_be_so(cluster: Rig) -> None:
+async def test_traffic_of_a_program_that_was_there_first_is_not_taken_and_said_to_be_so(
+    cluster: Rig, request: pytest.FixtureRequest
+) -> None:
     one, two = cluster.nodes
     first = listen(one.host, "0.0.0.0", 8080)
+    request.addfinalizer(first.close)
     cluster.service("web", network(1), ports=[WEB])
     task = await cluster.run("web", two)
     world = cluster.lab.host("world", "10.99.0.9/24")

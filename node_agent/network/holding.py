@@ -27,6 +27,8 @@ class PortHolder:
         self._held: dict[Port, socket.socket | None] = {}
         """None: not by a socket, since somebody listens at one address of the host; see `besides`."""
         self._holding = NOTHING_HELD
+        self._bound: list[tuple[Port, socket.socket]] = []
+        """Not yet listening."""
         self.relays: dict[int, socket.socket] = {}
 
     def hold(self, ports: Iterable[Published], *, recheck: bool) -> Holding:
@@ -46,6 +48,19 @@ class PortHolder:
         self._holding = Holding(taken=taken, besides=frozenset(besides))
         return self._holding
 
+    def listen(self) -> None:
+        """Once the table refuses what is not translated: a socket that listened before would take connections and never answer."""
+        for port, made in self._bound:
+            try:
+                made.listen(_BACKLOG)
+            except OSError:  # given up meanwhile, or somebody was faster: the next recheck says who
+                made.close()
+                if self._held.get(port) is made:
+                    del self._held[port]
+                elif self.relays.get(port[2]) is made:
+                    del self.relays[port[2]]
+        self._bound.clear()
+
     def _try(self, port: Port, taken: dict[Port, str], besides: set[tuple[str, str, int]]) -> None:
         protocol, host_ip, number = port
         try:
@@ -55,7 +70,9 @@ class PortHolder:
                 taken[port] = refused.strerror or str(refused)
                 return
             self._held[port] = None
-        if self._held[port] is None:
+        if (made := self._held[port]) is not None and protocol == "tcp":
+            self._bound.append((port, made))
+        if made is None:
             others = bound_to(protocol, number)
             everywhere = [one for one in others if one.address in ("0.0.0.0", "::", host_ip)]
             if everywhere:
@@ -66,6 +83,7 @@ class PortHolder:
         if protocol == "tcp" and not host_ip and number not in (*self.relays, NAMES_PORT):
             with suppress(OSError):  # no IPv6 here, or the port is somebody's there: IPv4 alone, then
                 self.relays[number] = _bind(socket.AF_INET6, protocol, "", number)
+                self._bound.append((port, self.relays[number]))
 
     def _free(self, port: Port) -> None:
         held = self._held.pop(port)
@@ -87,8 +105,6 @@ def _bind(family: socket.AddressFamily, protocol: str, host_ip: str, number: int
         if protocol == "tcp":  # connections of an earlier server that are still closing are no obstacle
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind((host_ip, number))
-        if protocol == "tcp":
-            made.listen(_BACKLOG)
         made.setblocking(False)
     except OSError:
         made.close()
@@ -105,7 +121,14 @@ def _names(others: list[Bound]) -> str:
 def _owner(inode: int) -> str:
     mark = f"socket:[{inode}]"
     for folder in Path("/proc").glob("[0-9]*/fd"):
-        with suppress(OSError):
-            if any(os.readlink(entry) == mark for entry in folder.iterdir()):
+        with suppress(OSError):  # the process, or one of its descriptors, is gone by now
+            if any(_leads_to(entry, mark) for entry in folder.iterdir()):
                 return f"{(folder.parent / 'comm').read_text().strip()} (process {folder.parent.name})"
     return ""
+
+
+def _leads_to(descriptor: Path, mark: str) -> bool:
+    try:
+        return os.readlink(descriptor) == mark
+    except OSError:
+        return False

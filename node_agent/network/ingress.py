@@ -63,7 +63,7 @@ def ingress_chains(ports: list[Published], *, mark_base: int, numbers: Mapping[i
     """`numbers`: the other nodes' numbers and link addresses."""
     ours, mask = ours_bit(mark_base), number_mask(mark_base)
     zones = ", ".join(f"{mac_of(address)} : {number}" for number, address in numbers.items())
-    reply = f"iifname {_OWN_DEVICES} ct direction reply ct mark & {ours:#x} != 0 ct mark & {mask:#x} != 0"
+    reply = f"ct direction reply ct mark & {ours:#x} != 0 ct mark & {mask:#x} != 0"
     here = (
         "ip daddr . meta l4proto . th dport @besides accept",
         "fib daddr type local ip daddr . meta l4proto . th dport vmap @published_at",
@@ -81,9 +81,11 @@ def ingress_chains(ports: list[Published], *, mark_base: int, numbers: Mapping[i
             hook="type filter hook prerouting priority -150",
             rules=(
                 f'iifname "{LINK_DEVICE}" ct state new ct mark set ether saddr map @peers',
-                f"{reply} meta mark set ct mark & {mask:#x}",
+                f"iifname {_OWN_DEVICES} {reply} meta mark set ct mark & {mask:#x}",
             ),
         ),
+        # Refusals that this node itself makes of what another one sent find back like a task's replies.
+        "c_route": Chain(hook="type route hook output priority -150", rules=(f"{reply} meta mark set ct mark & {mask:#x}",)),
         # What another node sent here for a task that has just ended goes on to one that has not.
         # Tasks ask their names of the gateways, and hosts theirs of servers in 127.0.0.0/8: a published port 53 takes neither.
         "c_pre": Chain(

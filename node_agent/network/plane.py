@@ -210,7 +210,9 @@ class Plane:
         holding = self._ports.hold((port for part in parts for port in part.published), recheck=recheck)
         wanted = desired(known, parts, node_id=self._node_id, underlay_mtu=self._mtu, gateway=self._bridges.gateway, holding=holding)
         where = {task.task_id: (task.pid, task.namespace) for task in known.tasks.values()}
-        return wanted, parts, holding, kernel.hold(wanted, where, recheck=recheck)
+        outcome = kernel.hold(wanted, where, recheck=recheck)
+        self._ports.listen()
+        return wanted, parts, holding, outcome
 
     async def _feed_names(self, known: Known, parts: list[Part]) -> None:
         """After the kernel: a name must not lead to a VIP that is not there yet. Before any task is known there is nobody to answer."""
