@@ -35,11 +35,10 @@ def plan(
 ) -> Wanted:
     """What must change for these keys (for every service, when none are named) to be as their specs say."""
     round_ = Round(now, at=at, soft=soft, draw_id=draw_id, limit=limit)
-    looked: set[Key] = set()
-    for key in everything(now) if keys is None else keys:
-        if key in looked or (not isinstance(key, str) and key[0] in looked):
-            continue
-        looked.add(key)
+    chosen = dict.fromkeys(everything(now) if keys is None else keys)
+    for key in chosen:
+        if not isinstance(key, str) and key[0] in chosen:
+            continue  # its service is looked at as a whole, before or after: twice would change the same task twice, and be refused
         if round_.full or round_.looks >= LOOKS_A_ROUND:
             round_.again.append(key)
         elif isinstance(key, str):

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import pytest
 from msgspec.structs import replace
 
 from cluster.api.changes import Put
@@ -158,3 +159,18 @@ def test_a_second_task_that_is_wanted_in_one_slot_is_stopped(world, make_web) ->
     world.do(Put(object=replace(twin, id="twin", version=0)))
     world.settle()
     assert len(world.wanted()) == 1
+
+
+@pytest.mark.parametrize("slots_first", [True, False])
+def test_a_slot_and_its_service_in_one_round_change_a_task_once(world, make_web, slots_first: bool) -> None:
+    """Twice would be refused as a whole, and asked for again in the same order for as long as the leader leads."""
+    world.create(make_web(replicas=2))
+    world.settle()
+    world.remove()
+    world.orchestrate()
+    for task in world.tasks():
+        assert task.desired_state is TaskState.REMOVE
+        world.report(task.id, TaskState.SHUTDOWN)
+    slots = [("s1", number, "") for number in (1, 2)]
+    world.do(*world.want([*slots, "s1"] if slots_first else ["s1", *slots]).changes)
+    assert world.tasks() == []
