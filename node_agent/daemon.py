@@ -170,7 +170,7 @@ def _answering(
         Files(swarm, Kind.CONFIG),
         SwarmNoun(swarm),
         ClusterNoun(swarm, product=VERSION),
-        Networks(swarm, link),
+        Networks(swarm, link, clock),
         meeting,
         metrics,
     )

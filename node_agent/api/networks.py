@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from cluster.aio.clock import Clock
 from cluster.api.commands import CreateNetwork, RemoveNetwork
 from cluster.api.errors import Conflict, Forbidden, InvalidArgument, NotFound, Unavailable
 from cluster.api.objects import Network
@@ -22,14 +23,16 @@ from node_agent.api.routing import Route
 
 _FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
 SHADOW_LABEL = "shoal.network"
+_LEAVE_WITHIN = 1.5
 
 
 class Networks:
     """The noun's handlers: this node's swarm beside its engine."""
 
-    def __init__(self, swarm: Swarm, link: EngineLink) -> None:
+    def __init__(self, swarm: Swarm, link: EngineLink, clock: Clock) -> None:
         self._swarm = swarm
         self._link = link
+        self._clock = clock
 
     def routes(self) -> Sequence[Route]:
         return (
@@ -112,8 +115,17 @@ class Networks:
             return PassToEngine()
         if found.spec.ingress:
             raise Forbidden("the ingress network cannot be removed: services publish their ports through it")
+        await self._let_guests_leave(found)
         await self._swarm.execute(RemoveNetwork(id=found.id))
         return no_content()
+
+    async def _let_guests_leave(self, network: Network) -> None:
+        """`docker rm -f` returns before the managers know that its container is off the network; people go on to remove that."""
+        until = self._clock.monotonic() + _LEAVE_WITHIN
+        found: Network | None = network
+        while found is not None and found.guests and self._clock.monotonic() < until:
+            await self._clock.sleep(0.05)
+            found = (await self._swarm.read()).networks.get(network.id)
 
 
 def _find(now: Snapshot, reference: str) -> Network | None:
