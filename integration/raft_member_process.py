@@ -219,7 +219,7 @@ class Commands:
         async def writer(number: int) -> None:
             count = 0
             while time.monotonic() < end:
-                key = f"{prefix}{number:02d}{count:0{6 - len(prefix)}d}"
+                key = f"{prefix}{number:x}{count:0{7 - len(prefix)}d}"  # 8 characters, up to 16 writers
                 count += 1
                 try:
                     await self._raft.propose(f"{key}value".encode())

@@ -79,9 +79,9 @@ class Clis:
         assert code == 0, (line, out, err)
         return out.strip()
 
-    def shoal_fails(self, *line: str) -> str:
+    def shoal_fails(self, *line: str, exits: int = 1) -> str:
         code, out, err = self.run("shoal", *line)
-        assert code == 1, (line, out, err)
+        assert code == exits, (line, out, err)
         return err.strip()
 
 
@@ -298,14 +298,14 @@ def test_a_service_lives_from_create_to_rm(clis: Clis) -> None:
     assert clis.shoal("service", "rm", "life") == "life"
 
 
-def test_an_update_that_fails_says_why_and_exits_with_1(clis: Clis) -> None:
+def test_an_update_that_fails_says_why_and_exits_with_2(clis: Clis) -> None:
     clis.shoal("service", "create", "-d", "--no-resolve-image", "--name", "fails", "--update-monitor", "2s", *GRACE, IMAGE, "sleep", "1000")
     until(lambda: _settled(clis, "fails"), "it runs")
-    said = clis.shoal_fails("service", "update", "--no-resolve-image", "--args", "sh -c 'exit 7'", "--update-delay", "0s", "fails")
+    said = clis.shoal_fails("service", "update", "--no-resolve-image", "--args", "sh -c 'exit 7'", "--update-delay", "0s", "fails", exits=2)
     assert said.startswith("service update paused: ")
     assert "non-zero exit (7)" in said
     clis.shoal("service", "update", "--args", "sleep 1000", "--update-failure-action", "rollback", "--quiet", "fails")
-    rolled = clis.shoal_fails("service", "update", "--args", "sh -c 'exit 8'", "fails")
+    rolled = clis.shoal_fails("service", "update", "--args", "sh -c 'exit 8'", "fails", exits=2)
     assert "was rolled back: " in rolled
     assert "non-zero exit (8)" in rolled
     clis.shoal("service", "rm", "fails")

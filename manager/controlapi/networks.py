@@ -40,7 +40,8 @@ def remove(now: Snapshot, command: RemoveNetwork) -> Admission:
     if present.spec.ingress and (publisher := _publisher(now)) is not None:
         raise FailedPrecondition(f"ingress network cannot be removed because service {publisher} depends on it")
     tasks = attached(now, present)
-    if staying := [task.id for task in tasks if task.desired_state <= TaskState.COMPLETE]:
+    # Tasks of a service that is gone are ending, whether they were told so yet or not.
+    if staying := [task.id for task in tasks if task.desired_state <= TaskState.COMPLETE and task.service_id in now.services]:
         raise FailedPrecondition(f"network {present.spec.name} is in use by task {staying[0]}")
     if present.guests:
         raise FailedPrecondition(f"network {present.spec.name} is in use by container {present.guests[0].name or present.guests[0].id}")

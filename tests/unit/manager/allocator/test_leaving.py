@@ -27,8 +27,8 @@ def after(now: Snapshot, *changes: Change) -> Snapshot:
     return fresh
 
 
-def ending(desired: TaskState) -> Snapshot:
-    """The service is gone; its task still runs, with an address."""
+def ending(desired: TaskState, *, service_stays: bool = False) -> Snapshot:
+    """The service is gone, or stays without naming the network any more; its task still runs, with an address."""
     task = Task(
         id="t1", service_id="s1", template_version=1, slot=1, node_id="n1", desired_state=desired,
         status=TaskStatus(state=TaskState.RUNNING), attachments=(Attachment(network_id="front", address="10.0.1.5/24"),),
@@ -36,12 +36,19 @@ def ending(desired: TaskState) -> Snapshot:
     now = after(EMPTY_SNAPSHOT, Put(object=Node(id="n1")), Put(object=FRONT), Put(object=Service(id="s1", spec=SPEC)))
     service = now.services["s1"]
     now = after(now, Put(object=replace(task, template_version=service.template_version)))
+    if service_stays:
+        plain = replace(service, spec=replace(SPEC, task_template=TaskSpec(container_spec=ContainerSpec(image="nginx"))))
+        return after(now, Put(object=plain, base=service.version))
     return after(now, Remove(kind=Kind.SERVICE, id="s1"))
 
 
 def test_a_task_that_is_to_go_on_keeps_its_network() -> None:
     with pytest.raises(FailedPrecondition, match="network front is in use by task t1"):
-        remove(ending(TaskState.RUNNING), RemoveNetwork(id="front"))
+        remove(ending(TaskState.RUNNING, service_stays=True), RemoveNetwork(id="front"))
+
+
+def test_a_task_whose_service_is_gone_is_ending_before_it_was_told_so() -> None:
+    assert remove(ending(TaskState.RUNNING), RemoveNetwork(id="front")).id == "front"
 
 
 def test_the_name_is_free_at_once_and_the_subnet_only_with_the_last_task() -> None:
