@@ -192,3 +192,9 @@ def test_the_daemon_lives_without_its_engine_and_goes_on_with_it(machine: Machin
         wait_until(lambda: daemon.get("/tasks") == [], what="all tasks are gone")
     finally:
         daemon.destroy()
+
+
+def test_whatever_hangs_on_the_way_out_is_cut_off() -> None:
+    hang = "import time; from node_agent.machine import end_within; end_within(1); time.sleep(60)"
+    done = subprocess.run((sys.executable, "-c", hang), capture_output=True, timeout=20, check=False, env={"PYTHONPATH": str(REPOSITORY)})
+    assert (done.returncode, done.stderr) == (1, b"shoald: stopping took longer than 1 s; cutting off what is left\n")

@@ -36,12 +36,13 @@ class Config(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_f
     engine: str = "auto"
     """`auto`, `dockerd` (start our own), `podman`, or a unix:// address."""
     engine_root: str = ""
-    """data-root of an engine that we start; empty: DATA_ROOT/engine."""
+    """An engine that we start has its data in ENGINE_ROOT/engine; empty: in DATA_ROOT/engine."""
     socket_rewrite: bool = True
     metrics_addr: str = ""
     """host:port for /metrics; empty: on the unix socket only."""
     hostname: str = ""
     shutdown_timeout: int = 15
+    """Seconds that stopping may take; whatever hangs then is cut off."""
 
     @property
     def data(self) -> Path:
@@ -102,6 +103,8 @@ def check(config: Config) -> None:
     name, _, port = config.metrics_addr.rpartition(":")
     if config.metrics_addr and (not name or not _is_port(port)):
         raise InvalidArgument(f"bad metrics address {config.metrics_addr!r}: write host:port, such as 127.0.0.1:9323")
+    if config.shutdown_timeout < 1:
+        raise InvalidArgument(f"shutdown timeout {config.shutdown_timeout} is too short: give it at least 1 second")
     if not config.data_root.startswith("/") or not config.exec_root.startswith("/"):
         raise InvalidArgument("--data-root and --exec-root must be absolute paths")
 

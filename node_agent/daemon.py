@@ -133,6 +133,7 @@ async def _serve(config: Config, reload: Reload, *, sockets: Sockets, state: Sta
             await told.wait()
             machine.notify("STOPPING=1")
             log.info("stopping; containers go on")
+            machine.end_within(config.shutdown_timeout)
             await swarm.farewell()
 
 

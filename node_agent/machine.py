@@ -4,6 +4,8 @@ import gc
 import os
 import secrets
 import socket
+import sys
+import threading
 from random import Random
 
 from cluster.api.ids import Id, from_bytes
@@ -41,6 +43,19 @@ def tame_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 1_000_000)
+
+
+def end_within(seconds: float) -> None:
+    """Whatever hangs on the way out, even a blocked loop, is cut off then: containers and state are as safe as from kill -9."""
+
+    def cut_off() -> None:
+        sys.stderr.write(f"shoald: stopping took longer than {seconds:g} s; cutting off what is left\n")
+        sys.stderr.flush()
+        os._exit(1)
+
+    last = threading.Timer(seconds, cut_off)
+    last.daemon = True
+    last.start()
 
 
 def notify(state: str) -> None:

@@ -71,7 +71,7 @@ class Shoald(click.Group):
 @click.option("--tlscert", metavar="PATH", help="This daemon's certificate for tcp addresses.")
 @click.option("--tlskey", metavar="PATH", help="Its key.")
 @click.option("--engine", help="auto, dockerd, podman, or the engine's unix:// address.")
-@click.option("--engine-root", metavar="PATH", help="data-root of an engine that we start.")
+@click.option("--engine-root", metavar="PATH", help="An engine that we start has its data in PATH/engine (DATA_ROOT/engine).")
 @click.option("--socket-rewrite/--no-socket-rewrite", default=None, help="Serve our socket to containers that mount docker.sock.")
 @click.option("--metrics-addr", metavar="HOST:PORT", help="Also serve /metrics there.")
 @click.option("--hostname", help="This node's name, if not the host's.")

@@ -111,7 +111,10 @@ class StateFolder:
         return node, identity
 
     def _damaged(self, why: Exception) -> Internal:
-        return Internal(f"the node's identity in {self.swarm} cannot be read: {why}. Leave with: shoald purge, then join again")
+        return Internal(
+            f"the node's identity in {self.swarm} cannot be read: {why}. Put it back from a backup; or, if other managers run, stop the "
+            "daemon, delete that folder, start it and join again"
+        )
 
     def role(self) -> Role:
         """What our certificate says; it is no secret, so this works on a locked manager too."""

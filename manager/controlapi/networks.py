@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from cluster.api.changes import Change, Put, Remember, Remove
 from cluster.api.commands import CreateNetwork, RemoveNetwork
-from cluster.api.errors import Conflict, FailedPrecondition, Forbidden, InvalidArgument, NotFound
+from cluster.api.errors import Conflict, FailedPrecondition, Forbidden, InvalidArgument, NotFound, NotSupported
 from cluster.api.objects import Network, Task
 from cluster.api.specs import IPAMConfig, NetworkSpec
 from cluster.api.states import Kind, TaskState
@@ -79,6 +79,12 @@ def _check_spec(spec: NetworkSpec) -> None:
         raise InvalidArgument("ingress network cannot be attachable")
     if spec.ingress and spec.internal:
         raise InvalidArgument("ingress network cannot be internal")
+    if spec.options.get("encrypted", "false").lower() not in ("false", "0", "f"):  # the option without a value means yes
+        raise NotSupported(
+            f"network {spec.name} cannot be encrypted: overlays are not yet, and its traffic would go in the clear. Leave the option "
+            "'encrypted' out, and if the nodes do not trust what is between them, give them an encrypted link (swarm init and join "
+            "--data-path-addr)"
+        )
     if spec.enable_ipv4 is False:
         raise InvalidArgument("a network of the swarm needs IPv4")
     if spec.ipam is None:

@@ -28,6 +28,7 @@ def test_file_and_flags_add_up() -> None:
         (b'{"hosts": ["tcp://0.0.0.0:2375"]}', {}, "without client certificates"),
         (b'{"hosts": ["ftp://x"]}', {}, "bad listen address"),
         (b'{"data-root": "relative"}', {}, "absolute"),
+        (b'{"shutdown-timeout": 0}', {}, "at least 1 second"),
         (b'{"metrics-addr": "9323"}', {}, "bad metrics address"),
         (b'{"metrics-addr": ":9323"}', {}, "bad metrics address"),
     ],

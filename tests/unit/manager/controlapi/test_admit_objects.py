@@ -149,6 +149,8 @@ def test_a_network_is_made_once() -> None:
         (network(ingress=True, attachable=True), InvalidArgument, "ingress network cannot be attachable"),
         (network(ingress=True, internal=True), InvalidArgument, "ingress network cannot be internal"),
         (network(enable_ipv4=False), InvalidArgument, "needs IPv4"),
+        (network(options={"encrypted": ""}), NotSupported, "cannot be encrypted: overlays are not yet"),
+        (network(options={"encrypted": "true"}), NotSupported, "--data-path-addr"),
         (network(ipam=IPAM(driver="x")), InvalidArgument, "IPAM driver 'x'"),
         (network(ipam=subnet("10.1")), InvalidArgument, "invalid subnet 10.1"),
         (network(ipam=subnet("10.0.0.0/30")), InvalidArgument, "prefix must be between"),
