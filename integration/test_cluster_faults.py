@@ -3,7 +3,9 @@
 The tests share one cluster, three managers and two workers, and run in the order of this file; each leaves it whole.
 """
 
+import os
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -117,6 +119,20 @@ def test_a_lost_worker_is_replaced_and_welcomed_back(cluster: Cluster) -> None:
     wait_until(lambda: {one.task for one in running(cluster)} == alive, what="the containers of its old tasks are gone")
     assert before <= running(cluster)
     assert len(running(cluster)) == 10, "no task runs twice"
+
+
+def test_a_daemon_that_stood_still_is_lost_and_back_again(cluster: Cluster) -> None:
+    manager, still = cluster.daemons["m1"], cluster.daemons["w2"]
+    create(manager, "agent", "--mode", "global")
+    manager.wait_running("agent", 5)
+    before = running(cluster)
+    os.kill(still.pid, signal.SIGSTOP)
+    wait_until(lambda: state_of(manager, "w2") == "down", what="the node is down")
+    os.kill(still.pid, signal.SIGCONT)
+    wait_until(lambda: state_of(manager, "w2") == "ready", what="the node is ready again")
+    manager.wait_running("agent", 5)
+    wait_until(lambda: len(running(cluster)) == 5, what="one task a node")
+    assert {one for one in before if one.daemon != "w2"} <= running(cluster)
 
 
 def test_a_leader_that_vanishes_without_a_word_takes_nobody_along(cluster: Cluster) -> None:

@@ -6,7 +6,7 @@ is there and who is missed. Runs only while this manager leads, and is built ane
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import assert_never
 
 from msgspec.structs import replace
@@ -277,7 +277,9 @@ class Dispatcher:
         self._news -= news
         present = {node_id: self._sessions[node_id].hello for node_id in sorted(news) if node_id in self._sessions}
         up = [node.id for node in now.nodes.values() if node.status.state is not NodeState.DOWN]
-        changes = node_changes(now, present, self._liveness.missed(up, at=at))
+        missed = self._liveness.missed(up, at=at)
+        changes = node_changes(now, present, missed)
+        self._give_up(missed)
         if not await self._propose(changes):
             self._news |= news
         if self._news:
@@ -286,6 +288,13 @@ class Dispatcher:
         self._down_since = {node_id: self._down_since.get(node_id, at) for node_id in down}
         lost = [node_id for node_id, since in self._down_since.items() if at - since >= self._orphaned_after]
         await self._propose(orphans(now, lost, at_most=BATCH))
+
+    def _give_up(self, missed: Iterable[Id]) -> None:
+        """A connection may outlive the silence on it, as when a machine stood still. Only a new session says that the node is back."""
+        for node_id in missed:
+            session = self._sessions.get(node_id)
+            if session is not None:
+                session.fail(Unavailable("nothing was heard of this node for too long: open a new session"))
 
     def _until_next(self, at: float) -> float:
         """Seconds until the next node is missed, if it stays silent."""

@@ -327,6 +327,24 @@ async def test_heartbeats_are_not_written(swarm: Swarm) -> None:
         assert swarm.store.snapshot.version == version
 
 
+async def test_a_node_that_was_silent_on_an_open_session_comes_back_by_a_new_one(swarm: Swarm) -> None:
+    """A machine that stood still has missed nothing: its connection is as it was, but its tasks have been given to others."""
+    dispatcher = swarm.build()
+    line, again, other = Line(dispatcher, "n1"), Line(dispatcher, "n1"), Line(dispatcher, "n2")
+    async with background(dispatcher.run, line.run, again.run, other.run):
+        for one in (line, other):
+            one.say(HELLO)
+        await swarm.pass_time(4, other)
+        assert swarm.node_state("n1") is NodeState.DOWN
+        line.say(Beat())
+        await swarm.pass_time(1, other)
+        assert line.ended
+        assert isinstance(line.error, Unavailable)
+        again.say(HELLO)
+        await swarm.pass_time(1, other)
+        assert swarm.node_state("n1") is NodeState.READY
+
+
 async def test_a_new_leader_counts_every_node_as_present_until_it_had_time_to_come(swarm: Swarm) -> None:
     async with swarm.dispatching("n1", "n2") as lines:
         await swarm.pass_time(1, *lines)
