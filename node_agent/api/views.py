@@ -2,6 +2,7 @@
 
 import datetime
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -37,8 +38,13 @@ def timestamp(ns: int) -> str:
     if not ns:
         return ZERO_TIME
     seconds, rest = divmod(ns, 1_000_000_000)
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{moment}.{rest:09d}".rstrip("0").rstrip(".") + "Z"
+    return f"{_second(seconds)}.{rest:09d}".rstrip("0").rstrip(".") + "Z"
+
+
+@lru_cache(maxsize=4096)
+def _second(seconds: int) -> str:
+    """Tasks made together share their seconds, and clients that wait for them ask again and again."""
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _head(row: Any) -> Json:
