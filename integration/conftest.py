@@ -1,8 +1,6 @@
 """One real cluster for the tests that only look at it or add to it; tests that break nodes bring up their own."""
 
-import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,14 +11,6 @@ from integration.cluster_rig import Cluster, Daemon, busybox_archive
 from integration.netlab import why_no_engine
 
 IMAGE = "shoal-lab"
-
-
-def tag() -> str:
-    """A name that several runs on one machine don't share; what runs that are no more left behind goes."""
-    for left in Path("/run/netns").glob("shoal-tests[0-9]*-*"):
-        if not Path(f"/proc/{left.name.split('-')[1].removeprefix('tests')}").exists():
-            subprocess.run(("ip", "netns", "del", left.name), check=False, capture_output=True)
-    return f"tests{os.getpid()}"
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +27,7 @@ def cluster(archive: Path) -> Iterator[Cluster]:
     if reason := why_no_engine():
         pytest.skip(reason)
     folder = Path(tempfile.mkdtemp(prefix="shoal-cluster-"))
-    with Cluster(tag(), folder, network="10.98.0") as running:
+    with Cluster("tests", folder, network="10.98.0") as running:
         running.bring_up(managers=3, workers=2, archive=archive, image=IMAGE)
         yield running
     shutil.rmtree(folder, ignore_errors=True)

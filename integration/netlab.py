@@ -4,8 +4,9 @@
         one = lab.host("one", "10.99.0.1/24")
         engine = one.engine(folder)
 
-Everything lives in namespaces named `shoal-<tag>-*`, the bridge too, and is gone after the block: processes by the ids that were
-recorded, mounts and folders of engines, the namespaces themselves. Nothing of the machine's own network is touched.
+Everything lives in namespaces named `shoal-<tag>-<pid>-*`, the bridge too, so that several runs on one machine don't meet, and is
+gone after the block: processes by the ids that were recorded, mounts and folders of engines, the namespaces themselves. Nothing of
+the machine's own network is touched.
 """
 
 import json
@@ -49,11 +50,25 @@ def _run(*command: str) -> str:
     return done.stdout
 
 
+def own_name(tag: str) -> str:
+    """What this process calls its namespaces of that tag."""
+    return f"shoal-{tag}-{os.getpid()}"
+
+
+def left_behind(tag: str) -> Sequence[str]:
+    """Namespaces `<tag>-<pid>` and `<tag>-<pid>-*` whose process is no more."""
+    folder = Path("/run/netns")
+    names = (path.name for path in folder.glob(f"{tag}-*")) if folder.is_dir() else ()
+    owners = ((name, name.removeprefix(f"{tag}-").split("-", 1)[0]) for name in names)
+    return [name for name, pid in owners if pid.isdecimal() and not Path(f"/proc/{pid}").exists()]
+
+
 class Lab:
     """A switch and the hosts on it."""
 
     def __init__(self, tag: str) -> None:
-        self._prefix = f"shoal-{tag}"
+        self._tag = f"shoal-{tag}"
+        self._prefix = own_name(tag)
         self._switch = f"{self._prefix}-net"
         self.hosts: dict[str, Host] = {}
 
@@ -65,7 +80,9 @@ class Lab:
         self.destroy()
 
     def create(self) -> None:
-        self.destroy()
+        for left in left_behind(self._tag):
+            with suppress(RuntimeError):
+                _run("ip", "netns", "del", left)
         _run("ip", "netns", "add", self._switch)
         _run("ip", "-n", self._switch, "link", "add", "switch", "type", "bridge")
         _run("ip", "-n", self._switch, "link", "set", "switch", "up")
@@ -95,7 +112,7 @@ class Lab:
         _run("ip", "-n", self._switch, "link", "set", f"p-{name}"[:15], "master", "switch")
 
     def destroy(self) -> None:
-        """Also what an earlier run of the same tag left behind."""
+        """Hosts with all that runs on them, and the switch."""
         for host in self.hosts.values():
             host.destroy()
         self.hosts.clear()

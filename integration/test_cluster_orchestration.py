@@ -1,6 +1,5 @@
 """What Shoal adds to Swarm's orchestration, typed on a real cluster of a manager and two workers."""
 
-import os
 import shutil
 import tempfile
 from collections import Counter
@@ -24,7 +23,7 @@ def manager(archive: Path) -> Iterator[Daemon]:
     if reason := why_no_engine():
         pytest.skip(reason)
     folder = Path(tempfile.mkdtemp(prefix="shoal-orchestration-"))
-    with Cluster(f"orc{os.getpid()}", folder, network="10.94.0") as running:
+    with Cluster("orchestration", folder, network="10.94.0") as running:
         first = running.bring_up(managers=1, workers=2, archive=archive, image=IMAGE)
         wait_until(
             lambda: len([one for one in first.get("/nodes") if one["Status"]["State"] == "ready"]) == 3, what="three nodes are ready"

@@ -19,6 +19,7 @@ import pytest
 
 from cluster.aio.clock import SystemClock
 from cluster.aio.supervise import background
+from integration.netlab import left_behind
 from worker.engine.launcher import EngineLauncher
 
 IMAGE = "shoal-test:1"
@@ -43,6 +44,9 @@ needs_engine = pytest.mark.skipif(bool(why_not()), reason=why_not() or "an engin
 @contextmanager
 def namespace(name: str) -> Iterator[str]:
     """A network namespace with a loopback that is up."""
+    for left in left_behind(name):
+        subprocess.run(["ip", "netns", "del", left], check=False, capture_output=True)
+    name = f"{name}-{os.getpid()}"
     subprocess.run(["ip", "netns", "add", name], check=True)
     try:
         subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], check=True)
