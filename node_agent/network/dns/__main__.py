@@ -12,7 +12,9 @@ from random import SystemRandom
 
 import uvloop
 
-from node_agent.network.dns.control import ControlServer
+from node_agent.network.companion_control import ControlSocket
+from node_agent.network.dns.control import ZoneKeeper
+from node_agent.network.dns.feed import PROTOCOL
 from node_agent.network.dns.forward import Forwarder, HostServers
 from node_agent.network.dns.server import Server
 
@@ -33,7 +35,7 @@ async def serve(control: Path, resolv_conf: Path) -> None:
     """Until told to stop, over the socket or by SIGTERM."""
     rng = SystemRandom()
     async with Server(host=HostServers(resolv_conf), forwarder=Forwarder(rng), rng=rng) as server:
-        listener = ControlServer(server, control)
+        listener = ControlSocket(control, protocol=PROTOCOL, answer=ZoneKeeper(server).answer)
         listening = await listener.start()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, listener.stopped.set)
         try:

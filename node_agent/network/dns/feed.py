@@ -1,10 +1,5 @@
-"""How a daemon tells the name server its zone: length-prefixed MessagePack over a unix socket that only root may open.
+"""What a daemon tells the name server of its zone, step by step, over the socket of `companion`."""
 
-The name server keeps what it was told last when the daemon goes away, and takes the next daemon's word when it comes.
-"""
-
-import asyncio
-import struct
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -15,14 +10,6 @@ from node_agent.network.dns.zone import Caller, Name, NetworkZone, Zone
 
 PROTOCOL = 1
 T = TypeVar("T")
-_LARGEST = 64 * 1024 * 1024
-
-
-class Standing(msgspec.Struct, frozen=True, kw_only=True, tag="standing"):
-    """What the name server says first."""
-
-    protocol: int
-    pid: int
 
 
 class Patch(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,33 +36,6 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True, tag="taken"):
     """Answered to each Feed once it is in force."""
 
     refused: Mapping[str, str] = {}
-
-
-class Stop(msgspec.Struct, frozen=True, kw_only=True, tag="stop"):
-    """End the process: the node leaves the cluster, or a newer version takes over."""
-
-
-Message = Standing | Feed | Taken | Stop
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Message)
-
-
-def write_message(writer: asyncio.StreamWriter, message: Message) -> None:
-    content = _encoder.encode(message)
-    writer.write(struct.pack("!I", len(content)) + content)
-
-
-async def read_message(reader: asyncio.StreamReader) -> Message:
-    """Raises EOFError when the other side is gone, ValueError for what is not a message."""
-    try:
-        (length,) = struct.unpack("!I", await reader.readexactly(4))
-        if length > _LARGEST:
-            raise ValueError(f"a message of {length} bytes")
-        content = await reader.readexactly(length)
-    except (asyncio.IncompleteReadError, ConnectionError) as gone:
-        raise EOFError(str(gone)) from gone
-    message: Message = _decoder.decode(content)
-    return message
 
 
 # -- steps: pure -----------------------------------------------------------------------------------------------------------------------
