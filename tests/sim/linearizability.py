@@ -1,0 +1,176 @@
+"""Whether what clients saw could have come from one copy that does one operation at a time (Herlihy and Wing, 1990).
+
+The search is Wing and Gong's (1993) with Lowe's memory of configurations (2017): linearize whatever may come first, undo it when an answer
+stays that nothing explains. Histories are judged key by key, which loses nothing: linearizability is local. An operation without an answer
+may have taken effect at any time after it began, or never.
+"""
+
+from collections.abc import Hashable, Iterable, Sequence
+from math import inf
+from typing import Protocol
+
+from msgspec import Struct
+
+IMPOSSIBLE = object()
+"""What a model says of an answer that the state cannot give."""
+
+
+class Operation(Struct, frozen=True, kw_only=True):
+    """One call of one client, retries and all."""
+
+    client: str
+    key: str
+    call: Hashable
+    answer: Hashable = None
+    began: float
+    ended: float = inf
+    """Infinite: no answer came, or none that says whether it was done."""
+
+    @property
+    def is_open(self) -> bool:
+        return self.ended == inf
+
+
+class Model(Protocol):
+    """The one copy of one key."""
+
+    initial: Hashable
+
+    def step(self, state: Hashable, operation: Operation) -> Hashable:
+        """The state after the operation, or IMPOSSIBLE if it cannot be answered so; an open one is only done, not answered."""
+        ...
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """Why a history of one key was refused: the longest order that explains it, and what does not fit after it."""
+
+    key: str
+    explained: Sequence[Operation]
+    stuck: Sequence[Operation]
+
+    def __str__(self) -> str:
+        lines = [f"the history of {self.key} is not linearizable; explained in this order:"]
+        lines += [f"  {_said(operation)}" for operation in self.explained]
+        lines += ["none of these can come next:", *(f"  {_said(operation)}" for operation in self.stuck)]
+        return "\n".join(lines)
+
+
+def _said(one: Operation) -> str:
+    return f"{one.began:.3f}-{one.ended:.3f} {one.client}: {one.call} -> {'?' if one.is_open else one.answer}"
+
+
+def judge(history: Iterable[Operation], model: Model) -> Verdict | None:
+    """None if every key's history is linearizable; else the first, in order of the keys, that is not."""
+    by_key: dict[str, list[Operation]] = {}
+    for operation in history:
+        by_key.setdefault(operation.key, []).append(operation)
+    for key in sorted(by_key):
+        verdict = _Search(key, by_key[key], model).run()
+        if verdict is not None:
+            return verdict
+    return None
+
+
+class _Event:
+    """A call or an answer in the list of what is not linearized; the list is doubly linked, so that taking out is undone in order."""
+
+    __slots__ = ("after", "before", "is_call", "number", "partner")
+
+    def __init__(self, number: int, *, is_call: bool) -> None:
+        self.number = number
+        self.is_call = is_call
+        self.partner: _Event | None = None
+        self.before: _Event | None = None
+        self.after: _Event | None = None
+
+    def take_out(self) -> None:
+        if self.before is not None:
+            self.before.after = self.after
+        if self.after is not None:
+            self.after.before = self.before
+
+    def put_back(self) -> None:
+        if self.before is not None:
+            self.before.after = self
+        if self.after is not None:
+            self.after.before = self
+
+
+class _Search:
+    """Over the histories of one key."""
+
+    def __init__(self, key: str, operations: Sequence[Operation], model: Model) -> None:
+        self._key = key
+        self._operations = sorted(operations, key=lambda one: (one.began, one.ended))
+        self._model = model
+        self._unanswered = sum(not one.is_open for one in self._operations)
+        """Answers that are not explained yet."""
+        self._head = _Event(-1, is_call=False)
+        self._link()
+        self._longest: tuple[int, ...] = ()
+
+    def _link(self) -> None:
+        events: list[tuple[float, int, _Event]] = []  # at the same instant calls come first: they overlap then
+        for number, one in enumerate(self._operations):
+            call = _Event(number, is_call=True)
+            events.append((one.began, 0, call))
+            if not one.is_open:
+                answer = call.partner = _Event(number, is_call=False)
+                events.append((one.ended, 1, answer))
+        last = self._head
+        for _, _, event in sorted(events, key=lambda entry: entry[:2]):
+            event.before, last.after = last, event
+            last = event
+
+    def run(self) -> Verdict | None:
+        state, done = self._model.initial, 0
+        order: list[tuple[_Event, Hashable]] = []
+        seen: set[tuple[int, Hashable]] = set()
+        event = self._head.after
+        while self._unanswered:
+            if event is not None and event.is_call:
+                after = self._model.step(state, self._operations[event.number])
+                configuration = (done | 1 << event.number, after)
+                if after is IMPOSSIBLE or configuration in seen:
+                    event = event.after
+                    continue
+                seen.add(configuration)
+                order.append((event, state))
+                state, done = after, configuration[0]
+                self._lift(event)
+                event = self._head.after
+                continue
+            self._remember(order)
+            if not order:
+                return self._verdict()
+            undone, state = order.pop()
+            done &= ~(1 << undone.number)
+            self._unlift(undone)
+            event = undone.after
+        return None
+
+    def _lift(self, call: _Event) -> None:
+        call.take_out()
+        if call.partner is not None:
+            call.partner.take_out()
+            self._unanswered -= 1
+
+    def _unlift(self, call: _Event) -> None:
+        if call.partner is not None:
+            call.partner.put_back()
+            self._unanswered += 1
+        call.put_back()
+
+    def _remember(self, order: Sequence[tuple[_Event, Hashable]]) -> None:
+        if len(order) > len(self._longest):
+            self._longest = tuple(event.number for event, _ in order)
+
+    def _verdict(self) -> Verdict:
+        explained = set(self._longest)
+        left = [one for number, one in enumerate(self._operations) if number not in explained]
+        first_end = min(one.ended for one in left)
+        return Verdict(
+            key=self._key,
+            explained=[self._operations[number] for number in self._longest],
+            stuck=[one for one in left if one.began <= first_end],
+        )
