@@ -110,7 +110,8 @@ def test_a_long_busy_history_is_judged_at_once() -> None:
     for round_ in range(200):
         winner = f"v{round_}"
         history.append(op(cas(value, winner), "ok", at, at + 0.9, client="w"))
-        history += [op(cas(value, f"l{round_}.{one}"), None if rng.random() < 0.02 else "stale", at, at + 1.2) for one in range(4)]
+        losers = [cas(value, f"l{round_}.{one}") for one in range(4)]
+        history += [op(loser, "stale", at, inf if rng.random() < 0.02 else at + 1.2) for loser in losers]
         history += [op(read(), rng.choice([value, winner]), at, at + 0.5, client=f"r{one}") for one in range(3)]
         value, at = winner, at + 1.0
     assert judge(history, Register()) is None
