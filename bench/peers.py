@@ -39,13 +39,17 @@ class Connection(http.client.HTTPConnection):
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
 
-    def call(self, method: str, path: str, body: object = None) -> Any:
+    def ask(self, method: str, path: str, body: object = None) -> tuple[int, str]:
+        """The status and the body of the answer."""
         headers = {"Content-Type": "application/json"} if body is not None else {}
         self.request(method, f"/v1.41{path}", None if body is None else json.dumps(body), headers)
         answer = self.getresponse()
-        said = answer.read()
-        if answer.status >= 400:
-            raise RuntimeError(f"{method} {path}: {answer.status} {said.decode(errors='replace')}")
+        return answer.status, answer.read().decode(errors="replace")
+
+    def call(self, method: str, path: str, body: object = None) -> Any:
+        status, said = self.ask(method, path, body)
+        if status >= 400:
+            raise RuntimeError(f"{method} {path}: {status} {said}")
         return json.loads(said) if said.strip() else None
 
 

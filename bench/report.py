@@ -40,31 +40,36 @@ def machine() -> str:
     return f"{cores} x {model}, Linux {platform.release()}, Python {platform.python_version()}"
 
 
-def publish(name: str, figures: Sequence[Figure]) -> None:
-    """Print the table and write the file."""
-    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+def show(name: str, figures: Sequence[Figure]) -> None:
+    """Print the table."""
     print(f"\n{name}: {machine()}")
     print(f"{'metric':<34}{'ours':>12}{'[min - max]':>22}{'peer':>12}{'ratio':>8}  target")
-    rows = []
     for figure in figures:
-        low, high = min(figure.ours), max(figure.ours)
-        peer = statistics.median(figure.peer) if figure.peer else None
-        shown_peer = "" if peer is None else f"{peer:.4g}"
-        shown_ratio = "" if figure.ratio is None else f"{figure.ratio:.2f}"
-        spread = f"[{low:.4g} - {high:.4g}] {figure.unit}"
-        print(f"{figure.metric:<34}{figure.value:>12.4g}{spread:>22}{shown_peer:>12}{shown_ratio:>8}  {figure.target}")
-        rows.append({
+        peer = f"{statistics.median(figure.peer):.4g}" if figure.peer else ""
+        ratio = "" if figure.ratio is None else f"{figure.ratio:.2f}"
+        spread = f"[{min(figure.ours):.4g} - {max(figure.ours):.4g}] {figure.unit}"
+        print(f"{figure.metric:<34}{figure.value:>12.4g}{spread:>22}{peer:>12}{ratio:>8}  {figure.target}")
+
+
+def publish(name: str, figures: Sequence[Figure]) -> None:
+    """Print the table and write the file."""
+    show(name, figures)
+    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    rows = [
+        {
             "metric": figure.metric,
             "value": figure.value,
             "unit": figure.unit,
             "n": len(figure.ours),
-            "min": low,
-            "max": high,
-            "peer": peer,
+            "min": min(figure.ours),
+            "max": max(figure.ours),
+            "peer": statistics.median(figure.peer) if figure.peer else None,
             "ratio": figure.ratio,
             "when": when,
             "machine": machine(),
-        })  # fmt: skip
+        }
+        for figure in figures
+    ]
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(rows, indent=1) + "\n")
 
