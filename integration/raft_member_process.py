@@ -10,7 +10,7 @@ import json
 import struct
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from hashlib import blake2b
 from pathlib import Path
@@ -69,12 +69,25 @@ class Table:
     def capture(self) -> "TableCapture":
         return TableCapture(self)
 
-    def restore(self, chunks: Iterable[bytes]) -> None:
-        self.values = {}
-        for chunk in chunks:
-            count, digest, rows = msgspec.msgpack.decode(chunk, type=tuple[int, bytes, list[tuple[bytes, bytes]]])
-            self.count, self.digest = count, digest
-            self.values.update(rows)
+    def restoration(self) -> "TableRestoration":
+        return TableRestoration(self)
+
+
+class TableRestoration:
+    """What has been read of a capture."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._read = Table()
+
+    def feed(self, chunk: bytes) -> None:
+        count, digest, rows = msgspec.msgpack.decode(chunk, type=tuple[int, bytes, list[tuple[bytes, bytes]]])
+        self._read.count, self._read.digest = count, digest
+        self._read.values.update(rows)
+
+    def finish(self) -> None:
+        read = self._read
+        self._table.values, self._table.count, self._table.digest = read.values, read.count, read.digest
 
 
 class TableCapture:

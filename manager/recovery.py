@@ -30,7 +30,7 @@ def replay(storage: Storage) -> Snapshot:
     reader = storage.open_snapshot()
     if reader is not None:
         try:
-            machine.restore([reader.read(number) for number in range(reader.count)])
+            store.restore(reader.read(number) for number in range(reader.count))
         finally:
             reader.close()
     for entry in stored.entries:

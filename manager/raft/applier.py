@@ -1,20 +1,34 @@
-"""Giving committed entries to the state machine, a slice at a time, so that a long log never holds up the heartbeats."""
+"""Giving committed entries and snapshots to the state machine, a slice at a time: neither a long log nor a large state holds up
+the heartbeats.
+"""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import assert_never
 
-import msgspec
-
-from manager.raft.core.entries import Command, Configure, Entry, Noop, SnapshotMeta
+from manager.raft.core.entries import Command, Configure, Entry, Noop
 from manager.raft.core.log import Violation
 from manager.raft.ports import SnapshotReader, StateMachine
 
 
-class Restore(msgspec.Struct, frozen=True, gc=False):
-    """The state machine becomes what this snapshot holds."""
+class Restore:
+    """A snapshot on its way into the state machine, a chunk a step."""
 
-    reader: SnapshotReader
+    def __init__(self, reader: SnapshotReader, machine: StateMachine) -> None:
+        self.index = reader.snapshot.index
+        self._reader = reader
+        self._restoration = machine.restoration()
+        self._next = 0
+
+    def step(self) -> bool:
+        """Take one more chunk; True once the state machine is what the snapshot holds."""
+        if self._next < self._reader.count:
+            self._restoration.feed(self._reader.read(self._next))
+            self._next += 1
+            return False
+        self._restoration.finish()
+        self._reader.close()
+        return True
 
 
 class Applier:
@@ -24,9 +38,15 @@ class Applier:
         self._machine = machine
         self._on_result = on_result
         self._queue: deque[Entry | Restore] = deque()
+        self._restores = 0
         self.applied = 0
         self.entries_since_snapshot = 0
         self.bytes_since_snapshot = 0
+
+    @property
+    def is_restoring(self) -> bool:
+        """A snapshot waits or is partly read: the state machine is still what it was before."""
+        return self._restores > 0
 
     @property
     def is_behind(self) -> bool:
@@ -36,30 +56,25 @@ class Applier:
         self._queue.extend(entries)
 
     def add_restore(self, reader: SnapshotReader) -> None:
-        self._queue.append(Restore(reader))
-
-    def restore(self, reader: SnapshotReader) -> SnapshotMeta:
-        self._machine.restore(_chunks_of(reader))
-        snapshot = reader.snapshot
-        reader.close()
-        self.applied = snapshot.index
-        self.snapshot_begun()
-        return snapshot
+        self._queue.append(Restore(reader, self._machine))
+        self._restores += 1
 
     def snapshot_begun(self) -> None:
         self.entries_since_snapshot = self.bytes_since_snapshot = 0
 
     def apply_until(self, is_over: Callable[[], bool]) -> None:
-        """Apply what waits, until there is no more or time is over; look at the clock now and then."""
-        count = 0
+        """Apply what waits, until there is no more or time is over. One entry, or one chunk of a snapshot, is a few milliseconds."""
         while self._queue:
-            item = self._queue.popleft()
-            if isinstance(item, Restore):
-                self.restore(item.reader)
-            else:
+            item = self._queue[0]
+            if not isinstance(item, Restore):
+                self._queue.popleft()
                 self._apply(item)
-            count += 1
-            if count % 16 == 0 and is_over():
+            elif item.step():
+                self._queue.popleft()
+                self._restores -= 1
+                self.applied = item.index
+                self.snapshot_begun()
+            if is_over():
                 return
 
     def _apply(self, entry: Entry) -> None:
@@ -77,8 +92,3 @@ class Applier:
         self.applied = entry.index
         self.entries_since_snapshot += 1
         self._on_result(entry, result)
-
-
-def _chunks_of(reader: SnapshotReader) -> Iterator[bytes]:
-    for number in range(reader.count):
-        yield reader.read(number)

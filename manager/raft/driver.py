@@ -110,7 +110,7 @@ class Raft:
         """A restarted member shows what its disk says was committed, leader or not."""
         reader = self._storage.open_snapshot()
         if reader is not None:
-            self._applier.restore(reader)
+            self._applier.add_restore(reader)
         self._put_wake()
 
     async def _tick(self) -> None:

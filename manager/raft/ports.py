@@ -1,6 +1,6 @@
 """What the driver needs from outside: something to replicate, somewhere to keep it, and a way to the peers."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from manager.raft.core.entries import Entry, HardState, SnapshotMeta, Stored
@@ -11,7 +11,19 @@ class Capture(Protocol):
     """An immutable view of the state machine at one moment."""
 
     def chunks(self) -> Iterator[bytes]:
-        """Encode it lazily, each piece at most 1 MiB and a few milliseconds of work."""
+        """Encode it lazily, each piece at most 1 MiB and a few milliseconds of work, here and when it is read back."""
+        ...
+
+
+class Restoration(Protocol):
+    """A capture being read back; it counts for nothing until it is finished."""
+
+    def feed(self, chunk: bytes) -> None:
+        """The next chunk, in order: a few milliseconds of work."""
+        ...
+
+    def finish(self) -> None:
+        """All chunks were fed: the state machine becomes what they hold."""
         ...
 
 
@@ -26,8 +38,8 @@ class StateMachine(Protocol):
         """A view of the state as it is now, in constant time."""
         ...
 
-    def restore(self, chunks: Iterable[bytes]) -> None:
-        """Become what a capture was encoded from."""
+    def restoration(self) -> Restoration:
+        """Begin to become what a capture was encoded from."""
         ...
 
 

@@ -1,6 +1,6 @@
 """The Proposer port over Raft, and the store as the state machine that Raft drives."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
@@ -33,8 +33,8 @@ class StoreMachine:
     def capture(self) -> Capture:
         return _Captured(self._store.capture())
 
-    def restore(self, chunks: Iterable[bytes]) -> None:
-        self._store.restore(chunks)
+    def restoration(self) -> "_Restoring":
+        return _Restoring(self._store)
 
 
 class _Captured:
@@ -43,6 +43,18 @@ class _Captured:
 
     def chunks(self) -> Iterator[bytes]:
         return self._frames
+
+
+class _Restoring:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._restoration = store.restoration()
+
+    def feed(self, chunk: bytes) -> None:
+        self._restoration.feed(chunk)
+
+    def finish(self) -> None:
+        self._store.finish(self._restoration)
 
 
 class RaftProposer:

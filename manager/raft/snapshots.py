@@ -90,7 +90,7 @@ class Snapshots:
         """After 10,000 entries or 64 MiB. Capturing takes no time; encoding and writing go on beside everything else."""
         applier, config = self._applier, self._config
         due = applier.entries_since_snapshot >= config.snapshot_entries or applier.bytes_since_snapshot >= config.snapshot_bytes
-        if due and not self._is_saving:
+        if due and not (self._is_saving or applier.is_restoring):
             self._is_saving = True
             capture, snapshot = self._machine.capture(), self._core.snapshot_at(applier.applied)
             applier.snapshot_begun()

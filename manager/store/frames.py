@@ -1,4 +1,4 @@
-"""A snapshot as bytes: frames of at most about 1 MiB, each readable on its own, so that encoding, sending and reading go in slices.
+"""A snapshot as bytes: frames of at most about 256 KiB, each readable on its own, so that encoding, sending and reading go in slices.
 
 Type numbers are never reused and fields only added with defaults, as in the log: every later release reads every earlier snapshot.
 """
@@ -15,8 +15,8 @@ from manager.store.indexes import IndexDraft
 from manager.store.snapshot import Snapshot
 from manager.store.tables import Map, TableDraft
 
-FRAME_BYTES = 1 << 20
-"""The size at which a frame is closed; only a single object larger than that makes a larger one."""
+FRAME_BYTES = 1 << 18
+"""The size at which a frame is closed, so that reading it takes about 10 ms; only a single object larger than that makes a larger one."""
 
 
 class Head(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag=1, tag_field="f"):

@@ -36,7 +36,7 @@ class Store:
         return refusal
 
     def capture(self) -> Iterator[bytes]:
-        """The present state as frames of about 1 MiB, encoded one at a time as they are taken; later changes don't show in it."""
+        """The present state as frames of about 256 KiB, encoded one at a time as they are taken; later changes don't show in it."""
         return frames.encode(self._latest.value)
 
     def restore(self, payloads: Iterable[bytes]) -> None:

@@ -31,8 +31,22 @@ class Ledger:
     def capture(self) -> "LedgerCapture":
         return LedgerCapture(tuple(self.entries))
 
-    def restore(self, chunks: Iterable[bytes]) -> None:
-        self.entries = [payload for chunk in chunks for payload in msgspec.msgpack.decode(chunk, type=list[bytes])]
+    def restoration(self) -> "LedgerRestoration":
+        return LedgerRestoration(self)
+
+
+class LedgerRestoration:
+    """What has been read of a capture."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._entries: list[bytes] = []
+
+    def feed(self, chunk: bytes) -> None:
+        self._entries += msgspec.msgpack.decode(chunk, type=list[bytes])
+
+    def finish(self) -> None:
+        self._ledger.entries = self._entries
 
 
 class LedgerCapture:

@@ -62,7 +62,7 @@ async def test_a_captured_store_is_the_same_elsewhere(store: Store, proposer: Me
 
 
 async def test_a_capture_is_of_its_moment_and_in_slices(store: Store, proposer: MemoryProposer) -> None:
-    await proposer.propose([secret(number, 400_000) for number in range(6)])
+    await proposer.propose([secret(number, 100_000) for number in range(6)])
     frames = store.capture()
     first = next(frames)
     await proposer.propose([secret(7)])
