@@ -260,7 +260,7 @@ class Manager:
             draw_id=parts.draw_id,
         )
         membership = MembershipKeeper(me=parts.node_id, raft=self._raft, store=self._store, proposer=self._proposer, clock=parts.clock)
-        control = Control(store=self._store, proposer=self._proposer)
+        control = Control(store=self._store, proposer=self._proposer, catch_up=self.read)
         return Leading(
             control=control,
             guests=GuestDesk(control=control, store=self._store),

@@ -41,13 +41,13 @@ def admit(now: Snapshot, command: Command) -> Admission:
 def _done(now: Snapshot, command: Command) -> Id | None:
     match command:
         case CreateService():
-            return _existing(now, Kind.SERVICE, command.id)
+            return _created(now, Kind.SERVICE, command.id)
         case CreateNetwork():
-            return _existing(now, Kind.NETWORK, command.id)
+            return _created(now, Kind.NETWORK, command.id)
         case CreateSecret():
-            return _existing(now, Kind.SECRET, command.id)
+            return _created(now, Kind.SECRET, command.id)
         case CreateConfig():
-            return _existing(now, Kind.CONFIG, command.id)
+            return _created(now, Kind.CONFIG, command.id)
         case UpdateService() | RebalanceService() | UpdateNode() | UpdateSecret() | UpdateConfigObject() | UpdateCluster():
             return now.request(command.request_id)
         case AttachGuest() | DetachGuest():
@@ -58,8 +58,9 @@ def _done(now: Snapshot, command: Command) -> Id | None:
             assert_never(command)
 
 
-def _existing(now: Snapshot, kind: Kind, object_id: Id) -> Id | None:
-    return object_id if now.get(kind, object_id) is not None else None
+def _created(now: Snapshot, kind: Kind, object_id: Id) -> Id | None:
+    """It is there, or was and has been removed since: the removal is remembered under the same id, and must not be undone by a retry."""
+    return object_id if now.get(kind, object_id) is not None else now.request(object_id)
 
 
 def _admit(now: Snapshot, command: Command) -> Admission:  # noqa: C901, PLR0912 - one line a command

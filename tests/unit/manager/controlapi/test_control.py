@@ -6,11 +6,21 @@ import pytest
 
 from cluster.aio.clock import ManualClock
 from cluster.api.changes import Change, Put
-from cluster.api.commands import CreateService, RemoveSecret
+from cluster.api.commands import (
+    Command,
+    CreateConfig,
+    CreateNetwork,
+    CreateSecret,
+    CreateService,
+    RemoveConfig,
+    RemoveNetwork,
+    RemoveSecret,
+    RemoveService,
+)
 from cluster.api.contracts import Caller
-from cluster.api.errors import Conflict, InvalidArgument, StaleSnapshot, Unavailable
+from cluster.api.errors import Conflict, InvalidArgument, NoLeader, StaleSnapshot, Unavailable
 from cluster.api.objects import Secret, Service
-from cluster.api.specs import ContainerSpec, FileTarget, SecretReference, SecretSpec, ServiceSpec, TaskSpec
+from cluster.api.specs import ConfigSpec, ContainerSpec, FileTarget, NetworkSpec, SecretReference, SecretSpec, ServiceSpec, TaskSpec
 from cluster.api.states import Role
 from manager.controlapi.admit import admit
 from manager.controlapi.control import TRIES, Control
@@ -83,3 +93,48 @@ async def test_trying_again_has_an_end() -> None:
     with pytest.raises(Unavailable, match="somebody else was first"):
         await Control(store=Store(), proposer=never).execute(ME, create("s1"))
     assert never.tries == TRIES
+
+
+async def test_a_leader_that_was_replaced_refuses_nothing_on_what_it_knew() -> None:
+    """It was cut off while another leader let the name go; that it does not lead any more it learns from its next quorum."""
+    store = Store()
+    memory = MemoryProposer(store, ManualClock())
+    elsewhere = Control(store=store, proposer=memory)
+    await elsewhere.execute(ME, create("s1"))
+
+    async def hear_of_the_removal() -> None:
+        await elsewhere.execute(ME, RemoveService(id="s1"))
+
+    replaced = Control(store=store, proposer=memory, catch_up=hear_of_the_removal)
+    assert (await replaced.execute(ME, create("s2"))).id == "s2"
+
+
+async def test_a_refusal_that_no_quorum_confirms_is_none() -> None:
+    store = Store()
+    control = Control(store=store, proposer=MemoryProposer(store, ManualClock()), catch_up=Alone().catch_up)
+    with pytest.raises(NoLeader):
+        await control.execute(ME, RemoveService(id="s1"))
+
+
+class Alone:
+    async def catch_up(self) -> None:
+        raise NoLeader
+
+
+@pytest.mark.parametrize(
+    ("creation", "removal"),
+    [
+        (create("x"), RemoveService(id="x")),
+        (CreateConfig(id="x", spec=ConfigSpec(name="x", data=b"x")), RemoveConfig(id="x")),
+        (CreateSecret(id="x", spec=SecretSpec(name="x", data=b"x")), RemoveSecret(id="x")),
+        (CreateNetwork(id="x", spec=NetworkSpec(name="x", driver="overlay")), RemoveNetwork(id="x")),
+    ],
+)
+async def test_a_creation_that_is_asked_for_again_after_the_removal_is_not_done_again(creation: Command, removal: Command) -> None:
+    store = Store()
+    control = Control(store=store, proposer=MemoryProposer(store, ManualClock()))
+    await control.execute(ME, creation)
+    await control.execute(ME, removal)
+    assert (await control.execute(ME, creation)).id == "x"
+    now = store.snapshot
+    assert not any((now.services, now.configs, now.secrets, now.networks))
