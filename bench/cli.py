@@ -84,7 +84,7 @@ def swarm(given: str | None) -> Iterator[str]:
         return
     if missing := why_not():
         sys.exit(f"bench.cli: {missing}")
-    with dockerd("shoal-cli-bench", options=("--live-restore=false",)) as rig:
+    with dockerd("shoal-cli-bench", settings={"live-restore": False}) as rig:
         rig.docker("swarm", "init", "--advertise-addr", "127.0.0.1")
         socket = rig.address.removeprefix("unix://")
         with service(socket):

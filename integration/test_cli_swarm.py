@@ -93,7 +93,7 @@ def clis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clis]:
         yield Clis(socket, home)
         return
     # swarm mode and live restore exclude one another; the last flag counts
-    with dockerd("shoal-cli-test", options=("--live-restore=false",)) as rig:
+    with dockerd("shoal-cli-test", settings={"live-restore": False}) as rig:
         both = Clis(rig.address.removeprefix("unix://"), home)
         assert "is now a manager" in both.shoal("swarm", "init", "--advertise-addr", "127.0.0.1")
         try:

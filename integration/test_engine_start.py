@@ -28,7 +28,7 @@ CLOCK = SystemClock()
 
 @pytest.fixture(scope="module")
 def rig() -> Iterator[Rig]:
-    with dockerd("shoal-wk-start", options=("--live-restore=false",)) as machine:
+    with dockerd("shoal-wk-start", settings={"live-restore": False}) as machine:
         yield machine
 
 

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -78,7 +78,7 @@ class Rig:
 
 
 @contextmanager
-def dockerd(name: str, *, options: Sequence[str] = ()) -> Iterator[Rig]:
+def dockerd(name: str, *, settings: Mapping[str, object] = {}) -> Iterator[Rig]:
     """Start one, give it the image, take everything away at the end."""
     folder = Path(tempfile.mkdtemp(prefix="shoal-rig-", dir="/tmp"))
     with namespace(name) as netns:
@@ -88,7 +88,7 @@ def dockerd(name: str, *, options: Sequence[str] = ()) -> Iterator[Rig]:
             clock=SystemClock(),
             rng=Random(1),
             command=("nsenter", f"--net={netns}", "dockerd"),
-            options=options,
+            settings=settings,
         )
         rig = Rig(launcher, folder, netns)
         try:

@@ -37,10 +37,14 @@ class Config(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_f
     """`auto`, `dockerd` (start our own), `podman`, or a unix:// address."""
     engine_root: str = ""
     """An engine that we start has its data in ENGINE_ROOT/engine; empty: in DATA_ROOT/engine."""
+    engine_options: Mapping[str, object] = {}
+    """For an engine that we start: keys of dockerd's own daemon.json; they win over /etc/docker/daemon.json."""
     socket_rewrite: bool = True
     metrics_addr: str = ""
     """host:port for /metrics; empty: on the unix socket only."""
     hostname: str = ""
+    swarm_default_advertise_addr: str = ""
+    """What init and join advertise unless they are told: an address or an interface."""
     shutdown_timeout: int = 15
     """Seconds that stopping may take; whatever hangs then is cut off."""
 
@@ -149,3 +153,17 @@ def from_flags(given: Mapping[str, object], repeated: Sequence[str]) -> Mapping[
     """Flags as keys of daemon.json: those left out (None, empty) are dropped, repeated ones become lists."""
     present = {name: value for name, value in given.items() if value not in (None, (), "")}
     return {name: list(value) if name in repeated and isinstance(value, tuple) else value for name, value in present.items()}
+
+
+def engine_options(given: Sequence[str]) -> Mapping[str, object]:
+    """`KEY=VALUE` flags as keys of dockerd's daemon.json: a value that is JSON is taken as such. Raises InvalidArgument."""
+    options: dict[str, object] = {}
+    for option in given:
+        key, equals, value = option.partition("=")
+        if not (key and equals and value):
+            raise InvalidArgument(f"bad engine option {option!r}: write KEY=VALUE, such as storage-driver=overlay2")
+        try:
+            options[key] = msgspec.json.decode(value)
+        except msgspec.DecodeError:
+            options[key] = value
+    return options

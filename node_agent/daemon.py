@@ -95,6 +95,7 @@ def _engine_config(config: Config) -> EngineConfig:
         own_socket=_socket_path(config),
         environ={} if own else dict(os.environ),
         usual_sockets=() if own else USUAL_SOCKETS,
+        settings=config.engine_options,
     )
 
 
@@ -121,6 +122,7 @@ async def _serve(config: Config, reload: Reload, *, sockets: Sockets, state: Sta
             state=state,
             clock=clock,
             rng=rng,
+            advertise=config.swarm_default_advertise_addr,
             build=lambda member: SwarmNode(parts, *member[:2], availability=member.availability),
             clear=partial(clear, parts),
         )

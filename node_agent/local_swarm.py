@@ -76,8 +76,10 @@ Clear = Callable[[Id], Awaitable[None]]
 
 
 class LocalSwarm:
-    def __init__(self, *, state: StateFolder, build: Build, clear: Clear, clock: Clock, rng: Random) -> None:
+    def __init__(self, *, state: StateFolder, build: Build, clear: Clear, clock: Clock, rng: Random, advertise: str = "") -> None:
+        """`advertise`: an address or an interface, for init and join that name none."""
         self._state = state
+        self._advertise = advertise
         self._build = build
         self._clear = clear
         self._clock = clock
@@ -321,13 +323,18 @@ class LocalSwarm:
         chunks: AsyncIterator[LogChunk] = self._manager().log_broker.subscribe(request)
         return chunks
 
+    def _addresses(self, request: InitRequest | JoinRequest) -> tuple[str, str, str]:
+        return own_addresses(request.listen_addr, request.advertise_addr or self._advertise, request.data_path_addr)
+
     # -- founding, joining, leaving ---------------------------------------------------------------------------------------------------
     async def init(self, request: InitRequest) -> Id:
         async with self._busy:
             if request.force_new_cluster and (self._wanted.value is not None or self._state.is_locked):
                 return await self._force(request)
             self._refuse_members()
-            listen, advertise, data_path = own_addresses(request.listen_addr, request.advertise_addr, request.data_path_addr)
+            listen, advertise, data_path = own_addresses(
+                request.listen_addr, request.advertise_addr or self._advertise, request.data_path_addr
+            )
             self._state.forget_swarm()
             founded = found(request, listen=listen, advertise=advertise, data_path=data_path, now=self._clock.wall())
             await asyncio.to_thread(write_founding, self._state, founded)
@@ -374,7 +381,9 @@ class LocalSwarm:
                 raise InvalidArgument("at least one RemoteAddr is required to join")
             if request.availability not in {"", *(one.value for one in Availability)}:
                 raise InvalidArgument(f"invalid Availability: {request.availability!r}")
-            listen, advertise, data_path = own_addresses(request.listen_addr, request.advertise_addr, request.data_path_addr)
+            listen, advertise, data_path = own_addresses(
+                request.listen_addr, request.advertise_addr or self._advertise, request.data_path_addr
+            )
             self._state.forget_swarm()
             self._joining = True
             try:

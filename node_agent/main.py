@@ -30,6 +30,7 @@ def load(path: str | None, given: dict[str, Any]) -> Config:
         content = file.read_bytes() if path or file.exists() else b""
     except OSError as missing:
         raise InvalidArgument(f"unable to read the configuration file {file}: {missing.strerror}") from missing
+    given = {**given, "engine_options": configuration.engine_options(given.get("engine_options") or ()) or None}
     flags = configuration.from_flags({name.replace("_", "-"): value for name, value in given.items()}, REPEATED)
     return configuration.merge(content, flags, path=str(file))
 
@@ -72,9 +73,17 @@ class Shoald(click.Group):
 @click.option("--tlskey", metavar="PATH", help="Its key.")
 @click.option("--engine", help="auto, dockerd, podman, or the engine's unix:// address.")
 @click.option("--engine-root", metavar="PATH", help="An engine that we start has its data in PATH/engine (DATA_ROOT/engine).")
+@click.option(
+    "--engine-option",
+    "engine_options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="daemon.json's, for an engine that we start.",
+)
 @click.option("--socket-rewrite/--no-socket-rewrite", default=None, help="Serve our socket to containers that mount docker.sock.")
 @click.option("--metrics-addr", metavar="HOST:PORT", help="Also serve /metrics there.")
 @click.option("--hostname", help="This node's name, if not the host's.")
+@click.option("--swarm-default-advertise-addr", metavar="ADDRESS", help="What init and join advertise: an address or an interface.")
 @click.option("--shutdown-timeout", type=int, help="Seconds that stopping may take (15).")
 @switch("--validate", help="Check the configuration and exit.")
 @click.version_option("0.1.0", prog_name="shoald")

@@ -83,7 +83,7 @@ def restore_snapshot(config: Config, /, file: Path, *, advertise_addr: str, list
     by themselves; containers that run go on. The daemon must not run.
     """
     with _folder(config) as state:
-        listen, advertise, data_path = own_addresses(listen_addr, advertise_addr, data_path_addr)
+        listen, advertise, data_path = own_addresses(listen_addr, advertise_addr or config.swarm_default_advertise_addr, data_path_addr)
         place = Place(listen=listen, advertise=advertise, data_path=data_path, node=node)
         made = restore(state, file, place, now=time.time_ns(), say=click.echo)
     click.echo(f"Node {made.node_id} at {made.advertise_addr} is its only manager; start the daemon.")

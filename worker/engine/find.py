@@ -40,8 +40,8 @@ class EngineConfig(Struct, frozen=True, kw_only=True):
     environ: Mapping[str, str] = {}
     usual_sockets: tuple[str, ...] = USUAL_SOCKETS
     command: Sequence[str] = ("dockerd",)
-    options: Sequence[str] = ()
-    """More flags for a dockerd that we start."""
+    settings: Mapping[str, object] = {}
+    """Keys of daemon.json for a dockerd that we start; they win over the host's file."""
     claims: Path = FOLDER
 
 
@@ -52,7 +52,7 @@ async def open_engine(config: EngineConfig, *, clock: Clock, rng: Random) -> Asy
     A named engine that does not answer yet is waited for beside the block: tasks wait for it, nothing is lost.
     """
     launcher = EngineLauncher(
-        state=config.state, runtime=config.runtime, clock=clock, rng=rng, command=config.command, options=config.options
+        state=config.state, runtime=config.runtime, clock=clock, rng=rng, command=config.command, settings=config.settings
     )
     address = await choose(config, launcher, clock=clock)
     loops = (launcher.run,) if address == launcher.address else ()

@@ -1,16 +1,17 @@
 """Start an engine of our own where none runs: an installed dockerd with its own folders, in its own session.
 
 It outlives this daemon as its containers do; a restarted one finds it by its pid file and goes on watching it. If it dies it is
-started again, and `--live-restore` lets its containers run through that. It lives in the network namespace that we live in.
+started again, and `live-restore` lets its containers run through that. It lives in the network namespace that we live in.
 """
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import shutil
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 
@@ -21,8 +22,10 @@ from cluster.aio.supervise import first_of
 from worker.engine.docker_http import DockerLink
 from worker.ports import EngineError, EngineGone
 
+HOST_FILE = Path("/etc/docker/daemon.json")
 READY_WITHIN = 60.0
 _POLL = 0.1
+_OURS = frozenset({"data-root", "exec-root", "pidfile", "hosts", "host", "live-restore", "graph"})
 _CONTAINERD_ENDS_WITHIN = 5.0
 _log = logging.getLogger(__name__)
 
@@ -41,7 +44,14 @@ class EngineLauncher:
     """One dockerd under `state`/engine and `runtime`/engine. `run` keeps it running; `wait_ready` says when it answers."""
 
     def __init__(
-        self, *, state: Path, runtime: Path, clock: Clock, rng: Random, command: Sequence[str] = ("dockerd",), options: Sequence[str] = ()
+        self,
+        *,
+        state: Path,
+        runtime: Path,
+        clock: Clock,
+        rng: Random,
+        command: Sequence[str] = ("dockerd",),
+        settings: Mapping[str, object] = {},
     ) -> None:
         self._data = state / "engine"
         self._exec = runtime / "engine"
@@ -52,7 +62,8 @@ class EngineLauncher:
         self._clock = clock
         self._backoff = Backoff(first=0.5, cap=30.0, rng=rng)
         self._command = tuple(command)
-        self._options = tuple(options)
+        self._settings = settings
+        self._file = self._exec / "daemon.json"
         self._pid = Latest(0)
 
     @property
@@ -121,6 +132,7 @@ class EngineLauncher:
         path = shutil.which(self._command[0])
         if path is None:
             raise EngineMissing
+        self._file.write_text(json.dumps(settings_of(_host_settings(HOST_FILE), self._settings)))
         self.pidfile.unlink(missing_ok=True)  # dockerd refuses to start on the file of a process id that is taken again
         out = [
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -134,12 +146,11 @@ class EngineLauncher:
     def arguments(self) -> list[str]:
         return [
             *self._command,
-            "--live-restore",
             f"--data-root={self._data / 'data'}",
             f"--exec-root={self._exec / 'exec'}",
             f"--pidfile={self.pidfile}",
             f"--host={self.address}",
-            *self._options,
+            f"--config-file={self._file}",
         ]
 
     def _running(self) -> int:
@@ -153,6 +164,25 @@ class EngineLauncher:
         except OSError:
             return "it left no log"
         return lines[-1] if lines else "its log is empty"
+
+
+def settings_of(host: Mapping[str, object], given: Mapping[str, object]) -> Mapping[str, object]:
+    """The daemon.json of an engine of ours: what the host's says, but for where it lives and listens; `given` wins. Pure."""
+    kept = {key: value for key, value in host.items() if key not in _OURS and not key.startswith("tls")}
+    return {**kept, "live-restore": True, **given}
+
+
+def _host_settings(file: Path) -> Mapping[str, object]:
+    """Raises EngineError for a file that dockerd would refuse."""
+    try:
+        found = json.loads(file.read_bytes() or b"{}")
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as wrong:
+        raise EngineError(f"cannot start dockerd with {file}: {wrong}; correct the file or take it away") from wrong
+    if not isinstance(found, dict):
+        raise EngineError(f"cannot start dockerd with {file}: it is not a JSON object; correct the file or take it away")
+    return found
 
 
 def _pid_in(file: Path) -> int:

@@ -4,7 +4,7 @@ import pytest
 
 from cluster.api.errors import InvalidArgument
 from node_agent.addresses import routes, split_port, to_advertise
-from node_agent.config import Config, HostAddress, merge, parse_host
+from node_agent.config import Config, HostAddress, engine_options, merge, parse_host
 
 
 def test_nothing_given_is_the_defaults() -> None:
@@ -36,6 +36,15 @@ def test_file_and_flags_add_up() -> None:
 def test_what_cannot_work_is_refused_with_the_place_and_the_cure(file: bytes, flags: dict[str, object], words: str) -> None:
     with pytest.raises(InvalidArgument, match=words):
         merge(file, flags)
+
+
+def test_options_of_the_engine_are_json_or_words() -> None:
+    given = ["storage-driver=overlay2", 'insecure-registries=["a:5000"]', "mtu=1400", "log-opts={"]
+    assert engine_options(given) == {"storage-driver": "overlay2", "insecure-registries": ["a:5000"], "mtu": 1400, "log-opts": "{"}
+    assert merge(b'{"engine-options": {"mtu": 1400}}', {}).engine_options == {"mtu": 1400}
+    for wrong in ("mtu", "=1", "mtu="):
+        with pytest.raises(InvalidArgument, match="KEY=VALUE"):
+            engine_options([wrong])
 
 
 def test_addresses_to_listen_on() -> None:
