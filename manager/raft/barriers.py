@@ -44,6 +44,13 @@ class Barriers:
             if self._ages[request] > self._patience:
                 self._new += self._forget(request)
 
+    def ask_anew(self) -> None:
+        """Another one leads, or nobody: who was asked may never answer."""
+        self._new += self._resting
+        self._resting = []
+        for request in list(self._asked):
+            self._new += self._forget(request)
+
     def failed(self, request: int) -> None:
         self._resting += self._forget(request)
 

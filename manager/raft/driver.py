@@ -188,6 +188,7 @@ class Raft:
             self._proposals.lose_all()
         log.info("term %d: %s, leader %s", changed.term, changed.role.value, changed.leader)
         self.leadership.set(Leadership(term=changed.term, leader=changed.leader, is_me=is_me))
+        self._barriers.ask_anew()
         self._announce_if_established()
 
     def _announce_if_established(self) -> None:

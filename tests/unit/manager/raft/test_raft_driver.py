@@ -116,6 +116,26 @@ def test_a_read_on_a_follower_sees_all_that_was_acknowledged_before() -> None:
     run(main())
 
 
+def test_a_read_that_the_dead_leader_was_asked_is_answered_as_soon_as_another_leads() -> None:
+    async def main() -> None:
+        async with cluster("a", "b", "c") as group:
+            old = await group.leader()
+            await old.raft.propose(b"x")
+            others = [node for node in group.nodes.values() if node is not old]
+            await old.stop()
+            reads = [asyncio.ensure_future(node.raft.read_barrier()) for node in others]
+            await asyncio.sleep(0.01)  # the questions are on their way to nobody
+            for other in others:
+                other.raft.suspect(old.id)
+            new = await group.leader(among={str(other.id) for other in others})
+            began = now()
+            await new.raft.propose(b"y")
+            await asyncio.gather(*reads)
+            assert now() - began < 0.1, "two ticks, not the patience with a question that was lost"
+
+    run(main())
+
+
 def test_a_read_waits_for_a_leader_and_for_nothing_else() -> None:
     async def main() -> None:
         async with cluster("a", "b", "c") as group:
