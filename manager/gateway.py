@@ -1,12 +1,13 @@
 """Every manager answers: what only the leader can do is done here if this node leads, else passed on to it.
 
 Calls whose caller matters (a node's own session, its certificate, its membership) are not passed on: they are refused with the leader's
-address, and the node goes there itself.
+address, and the node goes there itself. During an election both kinds wait for its outcome.
 """
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, Protocol, TypeVar
 
 from cluster.aio.supervise import first_of
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 
 _TIMEOUT = 10.0
 _PAUSE = 0.05
+_UNSURE = "what was asked for may be done later all the same: look before asking again"
 
 
 class Leadership(Protocol):
@@ -54,11 +56,15 @@ class Leadership(Protocol):
         ...
 
     async def wait_leader(self) -> None:
-        """Wait a bounded time for a leader to be known. Raises NoLeader."""
+        """Wait for a leader to be known. Raises NoLeader, with the reason, once that is hopeless."""
         ...
 
     async def wait_other_than(self, address: str) -> None:
         """Wait until the leader is not, or not known to be, at this address."""
+        ...
+
+    def no_leader(self, *hints: str) -> NoLeader:
+        """What to say when nobody leads."""
         ...
 
 
@@ -89,16 +95,19 @@ class Gateway:
         """Until a leader answers. One that goes away meanwhile may have done it or not: its successor is asked again, which is safe since
         every request carries an id of its own.
         """
+        hints: tuple[str, ...] = ()
         try:
             async with asyncio.timeout(_TIMEOUT):
                 while True:
+                    await self._leadership.wait_leader()
                     try:
                         return await self._ask_leader(caller, request, here, there)
                     except (NoLeader, RpcError) as lost:
                         log.info("asking again: %s", lost)
+                        hints = (_UNSURE,)
                     await asyncio.sleep(_PAUSE)
-        except TimeoutError as silent:
-            raise NoLeader from silent
+        except (TimeoutError, NoLeader) as silent:
+            raise self._leadership.no_leader(*hints) from silent
 
     async def _ask_leader(
         self,
@@ -107,7 +116,6 @@ class Gateway:
         here: Callable[[Leading], Callable[[Caller, Asked], Awaitable[Answer]]],
         there: Callable[[Any, Caller, Asked], Awaitable[Answer]],
     ) -> Answer:
-        await self._leadership.wait_leader()
         if (leading := self._leadership.leading()) is not None:
             return await here(leading)(caller, request)
         address = self._leadership.leader_addr()
@@ -123,25 +131,29 @@ class Gateway:
         return answers[0]
 
     # -- only where the leader is ---------------------------------------------------------------------------------------------------
-    def session(self, caller: Caller, requests: AsyncIterator[FromNode]) -> AsyncIterator[ToNode]:
-        return self._here().dispatcher.session(caller, requests)
+    async def session(self, caller: Caller, requests: AsyncIterator[FromNode]) -> AsyncIterator[ToNode]:
+        leading = await self._here()
+        async with aclosing(leading.dispatcher.session(caller, requests)) as messages:
+            async for message in messages:
+                yield message
 
     async def renew(self, caller: Caller, request: CertificateRequest) -> IssuedCertificate:
-        return await self._here().certificates.renew(caller, request)
+        return await (await self._here()).certificates.renew(caller, request)
 
     async def join(self, caller: Caller, request: MemberRequest) -> MemberAnswer:
-        return await self._here().membership.join(caller, request)
+        return await (await self._here()).membership.join(caller, request)
 
     async def attach(self, caller: Caller, request: AttachRequest) -> Attached:
-        return await self._here().guests.attach(caller, request)
+        return await (await self._here()).guests.attach(caller, request)
 
     async def detach(self, caller: Caller, request: DetachRequest) -> Taken:
-        return await self._here().guests.detach(caller, request)
+        return await (await self._here()).guests.detach(caller, request)
 
     async def leave(self, caller: Caller, request: Taken) -> Taken:
-        return await self._here().membership.leave(caller, request)
+        return await (await self._here()).membership.leave(caller, request)
 
-    def _here(self) -> Leading:
+    async def _here(self) -> Leading:
+        await self._leadership.wait_leader()
         leading = self._leadership.leading()
         if leading is None:
             elsewhere = NoLeader("this manager does not lead")

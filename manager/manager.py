@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from random import Random
 
 from msgspec import Struct
@@ -42,6 +43,7 @@ from manager.dispatcher.dispatcher import Dispatcher as LeaderDispatcher
 from manager.gateway import Gateway
 from manager.guests import GuestDesk
 from manager.leader import Leading, lead
+from manager.leader_watch import LeaderWatch
 from manager.logbroker.broker import LogBroker
 from manager.membership import MembershipKeeper
 from manager.orchestrator.loop import Orchestrator
@@ -57,7 +59,9 @@ from manager.store.store import Store
 
 log = logging.getLogger(__name__)
 
-_WAIT_LEADER = 10.0
+_READ_TRIES = 10
+_LOOK_EVERY = 1.0
+"""Seconds that a read waits before it looks whether a leader is still to be hoped for."""
 
 
 class MemberView(Struct, frozen=True, kw_only=True):
@@ -94,8 +98,8 @@ class Manager:
         self._raft = parts.raft
         self._store = parts.store
         self._proposer = RaftProposer(parts.raft, parts.clock)
-        self._leading: Leading | None = None
-        self.gateway = Gateway(self, parts.remotes)
+        self._watch = LeaderWatch(parts.raft, parts.store, parts.clock)
+        self.gateway = Gateway(self._watch, parts.remotes)
         self.log_broker = LogBroker(
             store=parts.store,
             order=self.gateway.order,
@@ -116,7 +120,7 @@ class Manager:
         server.offer(Streams, self.log_broker)
 
     async def run(self) -> None:
-        async with background(self._raft.run, self._parts.peers.run, self._lead_when_elected):
+        async with background(self._raft.run, self._parts.peers.run, self._watch.run, self._lead_when_elected):
             await asyncio.Event().wait()
 
     # -- for the HTTP API of this node ---------------------------------------------------------------------------------------------
@@ -129,12 +133,13 @@ class Manager:
 
     async def read(self) -> Snapshot:
         """At least as new as every write acknowledged before the call. Raises NoLeader when no quorum answers in time."""
-        try:
-            async with asyncio.timeout(_WAIT_LEADER):
-                await self._raft.read_barrier()
-        except TimeoutError as silent:
-            raise NoLeader("no quorum of managers answers") from silent
-        return self._store.snapshot
+        for _ in range(_READ_TRIES):
+            self._watch.refuse_if_forsaken()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_EVERY):
+                    await self._raft.read_barrier()
+                    return self._store.snapshot
+        raise self._watch.no_leader()
 
     @property
     def store(self) -> Store:
@@ -142,6 +147,11 @@ class Manager:
 
     def latest(self) -> Snapshot:
         return self._store.snapshot
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be decided at the moment; empty while there is a leader."""
+        return "" if self._raft.status().leader is not None else str(self._watch.no_leader())
 
     def raft_status(self) -> RaftStatus:
         return self._raft.status()
@@ -156,7 +166,7 @@ class Manager:
             str(member.id): MemberView(
                 addr=member.address,
                 leader=member.id == status.leader,
-                reachable=member.is_reachable is not False,
+                reachable=member.is_reachable is not False and (status.leader is not None or self._watch.answers(member.id)),
             )
             for member in status.members
         }
@@ -169,9 +179,9 @@ class Manager:
         node = self._store.snapshot.nodes.get(caller.node_id)
         if node is not None and (caller.role is Role.WORKER or node.certified_role is Role.MANAGER):
             return None
-        if self._leading is None:
+        if self._watch.leading() is None:
             elsewhere = NoLeader(f"this manager does not know node {caller.node_id} as a {caller.role}")
-            elsewhere.leader_addr = self.leader_addr()
+            elsewhere.leader_addr = self._watch.leader_addr()
             raise elsewhere
         if node is None:
             raise NodeRemoved(caller.node_id)
@@ -200,28 +210,6 @@ class Manager:
         return await self._raft.transfer_leadership()
 
     # -- leadership ------------------------------------------------------------------------------------------------------------------
-    def leading(self) -> Leading | None:
-        return self._leading
-
-    def leader_addr(self) -> str:
-        leader = self._raft.leadership.value.leader
-        if leader is None or leader == self._raft.me:
-            return ""
-        return self._raft.address_of(leader) or ""
-
-    async def wait_leader(self) -> None:
-        try:
-            async with asyncio.timeout(_WAIT_LEADER):
-                while self._leading is None and not self.leader_addr():
-                    await self._parts.clock.sleep(0.02)
-        except TimeoutError as silent:
-            raise NoLeader from silent
-
-    async def wait_other_than(self, address: str) -> None:
-        async for _ in self._raft.leadership.values():
-            if self.leader_addr() != address:
-                return
-
     async def _lead_when_elected(self) -> None:
         backoff = Backoff(first=0.1, cap=5.0, rng=self._parts.rng)
         async for now in self._raft.leadership.values():
@@ -238,11 +226,12 @@ class Manager:
     async def _lead(self, term: int) -> None:
         """Run the leader's loops until the leadership of this term is over."""
         log.info("leading in term %d, from version %d on", term, self._store.snapshot.version)
-        leading = self._leading = self._build()
+        leading = self._build()
+        self._watch.lead(leading)
         try:
             await first_of(lambda: lead(leading), lambda: self._wait_past(term))
         finally:
-            self._leading = None
+            self._watch.lead(None)
 
     async def _wait_past(self, term: int) -> None:
         async for now in self._raft.leadership.values():
@@ -300,6 +289,7 @@ class Manager:
             async for frame in requests:
                 if self.authorize_peer(caller) is Role.WORKER:
                     raise Forbidden(f"node {caller.node_id} is no manager any more")
+                self._watch.heard(sender)
                 self._raft.receive(sender, frame.body)
         finally:
             self._raft.suspect(sender)

@@ -17,7 +17,7 @@ from cluster.aio.latest import Latest
 from cluster.aio.supervise import first_of
 from cluster.api.assignment import LogChunk
 from cluster.api.commands import Command, Outcome, UpdateCluster
-from cluster.api.errors import Conflict, Internal, InvalidArgument, NoLeader, ShoalError, Unavailable
+from cluster.api.errors import Conflict, Internal, InvalidArgument, ShoalError, Unavailable
 from cluster.api.ids import Id
 from cluster.api.states import Availability, Role
 from cluster.rpc.identity import Identity, facts
@@ -197,8 +197,9 @@ class LocalSwarm:
 
     @property
     def error(self) -> str:
-        if (raft := self.raft_status()) is not None and raft.leader is None:
-            return str(NoLeader())
+        manager = self._node.manager if self._node is not None else None
+        if manager is not None and manager.trouble:
+            return manager.trouble
         return self._problem or (self._node.trouble if self._node is not None else "")
 
     def remote_managers(self) -> Mapping[Id, str]:

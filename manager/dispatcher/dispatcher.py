@@ -6,7 +6,7 @@ is there and who is missed. Runs only while this manager leads, and is built ane
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from typing import assert_never
 
 from msgspec.structs import replace
@@ -109,7 +109,7 @@ class Dispatcher:
                 session.fail(NoLeader("this manager does not lead any more"))
 
     # -- sessions ----------------------------------------------------------------------------------------------------------------------
-    async def session(self, caller: Caller, requests: AsyncIterator[FromNode]) -> AsyncIterator[ToNode]:
+    async def session(self, caller: Caller, requests: AsyncIterator[FromNode]) -> AsyncGenerator[ToNode, None]:
         await self._running.wait()
         hello = await anext(aiter(requests), None)
         if not isinstance(hello, Hello):

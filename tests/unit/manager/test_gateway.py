@@ -1,12 +1,13 @@
 """Whichever manager a client asks, one leader answers, also when leaders change in the middle of the question."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, cast
 
 import pytest
 
 from cluster.aio.latest import Latest
+from cluster.api.assignment import FromNode
 from cluster.api.commands import Outcome, RemoveNode
 from cluster.api.contracts import Caller, ControlAPI, Taken
 from cluster.api.errors import FailedPrecondition, NoLeader, ShoalError, Unavailable
@@ -18,6 +19,7 @@ from manager.leader import Leading
 
 ME = Caller(node_id="m3", role=Role.MANAGER)
 COMMAND = RemoveNode(id="n1")
+HOPELESS = "hopeless"
 DONE = Outcome(id="n1", version=7)
 
 
@@ -40,8 +42,13 @@ class Cluster:
 
     async def wait_leader(self) -> None:
         async for leader in self.leader.values():
+            if leader == HOPELESS:
+                raise self.no_leader()
             if leader:
                 return
+
+    def no_leader(self, *hints: str) -> NoLeader:
+        return NoLeader("; ".join(("nothing is heard of m2", *hints)))
 
     async def wait_other_than(self, address: str) -> None:
         async for leader in self.leader.values():
@@ -108,6 +115,42 @@ async def test_a_refusal_is_the_answer(refusal: ShoalError) -> None:
     cluster.answers = {"m1": [raises(refusal), done]}
     with pytest.raises(type(refusal), match=str(refusal)):
         await cluster.ask()
+
+
+async def test_without_hope_for_a_leader_the_refusal_says_why_and_comes_at_once() -> None:
+    cluster = Cluster()
+    cluster.leader.set(HOPELESS)
+    with pytest.raises(NoLeader, match="nothing is heard of m2") as refused:
+        await cluster.ask()
+    assert "later all the same" not in str(refused.value), "nobody was asked, so nothing can have been done"
+    assert cluster.asked == []
+
+
+async def test_what_may_have_been_done_is_said_to_be_unsure() -> None:
+    cluster = Cluster()
+    cluster.answers = {"m1": [silence]}
+    asking = asyncio.ensure_future(cluster.ask())
+    await cluster.was_asked.wait()
+    cluster.leader.set(HOPELESS)
+    with pytest.raises(NoLeader, match="nothing is heard of m2; what was asked for may be done later all the same"):
+        await asking
+
+
+async def test_during_an_election_a_session_waits_for_its_outcome_and_is_sent_there() -> None:
+    cluster = Cluster()
+    cluster.leader.set("")
+    opening = asyncio.ensure_future(anext(cluster.gateway.session(ME, nothing())))
+    await asyncio.sleep(0)
+    assert not opening.done()
+    cluster.leader.set("m2")
+    with pytest.raises(NoLeader, match="does not lead") as refused:
+        await opening
+    assert refused.value.leader_addr == "m2"
+
+
+async def nothing() -> AsyncIterator[FromNode]:
+    for message in list[FromNode]():
+        yield message
 
 
 async def test_what_only_the_leader_does_itself_is_refused_with_its_address() -> None:
