@@ -133,6 +133,9 @@ async def test_the_world_is_asked_by_the_hosts_servers_or_the_tasks_own_and_not_
         for stream in (False, True):
             assert addresses(await look_up(client, "example.org", at="10.50.2.1", stream=stream)) == {"192.0.2.9"}, "the first one is dead"
             assert addresses(await look_up(chooser, "example.org", at="10.50.2.1", stream=stream)) == {"192.0.2.10"}
+        asked_before = servers[0].asked
+        assert addresses(await look_up(client, "EXAMPLE.org", at="10.50.2.1")) == {"192.0.2.9"}
+        assert servers[0].asked == asked_before, "it is remembered"
         assert (await look_up(secluded, "example.org")).rcode() == dns.rcode.NXDOMAIN
         assert addresses(await look_up(secluded, "inner")) == {cluster.vip("inner")}
     finally:
@@ -146,6 +149,7 @@ class upstream:  # noqa: N801 - reads as what it makes
 
     def __init__(self, address: str, answer: str) -> None:
         self._answer = answer
+        self.asked = 0
         self._datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._datagrams.bind((address, 53))
         self._streams = socket.create_server((address, 53))
@@ -159,6 +163,7 @@ class upstream:  # noqa: N801 - reads as what it makes
             one.close()
 
     def _respond(self, packet: bytes) -> bytes:
+        self.asked += 1
         query = dns.message.from_wire(packet)
         response = dns.message.make_response(query)
         response.answer.append(dns.rrset.from_text(query.question[0].name, 60, "IN", "A", self._answer))

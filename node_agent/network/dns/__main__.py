@@ -12,6 +12,7 @@ from random import SystemRandom
 
 import uvloop
 
+from cluster.aio.clock import SystemClock
 from node_agent.network.companion_control import ControlSocket
 from node_agent.network.dns.control import ZoneKeeper
 from node_agent.network.dns.feed import PROTOCOL
@@ -34,7 +35,7 @@ def main() -> None:
 async def serve(control: Path, resolv_conf: Path) -> None:
     """Until told to stop, over the socket or by SIGTERM."""
     rng = SystemRandom()
-    async with Server(host=HostServers(resolv_conf), forwarder=Forwarder(rng), rng=rng) as server:
+    async with Server(host=HostServers(resolv_conf), forwarder=Forwarder(rng, SystemClock()), rng=rng) as server:
         listener = ControlSocket(control, protocol=PROTOCOL, answer=ZoneKeeper(server).answer)
         listening = await listener.start()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, listener.stopped.set)

@@ -7,10 +7,13 @@ from pathlib import Path
 from random import Random
 from typing import cast
 
+from cluster.aio.clock import Clock
 from node_agent.network.dns import wire
+from node_agent.network.dns.cache import Cache
 
 PORT = 53
 TRY_SECONDS = 2.0
+SILENT_SECONDS = 30.0
 _TRIES = 2
 
 
@@ -42,12 +45,29 @@ def nameservers(text: str) -> tuple[str, ...]:
 class Forwarder:
     """Each question goes out by a socket of its own with an identity of its own: an answer cannot be guessed from outside."""
 
-    def __init__(self, rng: Random, *, port: int = PORT) -> None:
+    def __init__(self, rng: Random, clock: Clock, *, port: int = PORT) -> None:
         self._rng = rng
+        self._clock = clock
         self._port = port
+        self._cache = Cache()
+        self._silent: dict[str, float] = {}
+        """Servers that did not answer, and until when the others are asked before them."""
 
     async def ask(self, packet: bytes, servers: Sequence[str], *, stream: bool) -> bytes:
         """The first server's answer, under the asker's identity; empty when none answers."""
+        now = self._clock.monotonic()
+        if remembered := self._cache.get(packet, servers, stream=stream, now=now):
+            return remembered
+        answer = await self._ask_any(packet, self._in_turn(servers, now), stream=stream)
+        self._cache.put(packet, servers, answer, stream=stream, now=self._clock.monotonic())
+        return answer
+
+    def _in_turn(self, servers: Sequence[str], now: float) -> list[str]:
+        """As they are listed, those that were silent a moment ago at the end."""
+        self._silent = {server: until for server, until in self._silent.items() if until > now}
+        return sorted(servers, key=lambda server: server in self._silent)
+
+    async def _ask_any(self, packet: bytes, servers: Sequence[str], *, stream: bool) -> bytes:
         identity = self._rng.randrange(65536)
         question = struct.pack("!H", identity) + packet[2:]
         for server in [*servers] * _TRIES:
@@ -55,6 +75,7 @@ class Forwarder:
                 async with asyncio.timeout(TRY_SECONDS):
                     answer = await (self._by_tcp if stream else self._by_udp)(question, server)
             except (OSError, TimeoutError, asyncio.IncompleteReadError):
+                self._silent[server] = self._clock.monotonic() + SILENT_SECONDS
                 continue
             if _answers(question, answer):
                 return packet[:2] + answer[2:]

@@ -101,12 +101,24 @@ PACKETS = st.one_of(
 )
 
 
-@settings(max_examples=500, deadline=None)
-@given(PACKETS)
-def test_no_packet_whatever_its_bytes_does_harm(packet: bytes) -> None:
+def check_harmless(packet: bytes) -> None:
     query = wire.parse(packet)
     answer = odd.answer(packet) if query is None else wire.respond(query, [wire.address_record(bytes(4))])
     if query is not None:
         wire.text_name(query.name)
         wire.reverse_address(query.name)
     assert not answer or (answer[:2] == packet[:2] and answer[2] & 0x80)
+
+
+@settings(max_examples=1500, deadline=None)
+@given(PACKETS)
+def test_no_packet_whatever_its_bytes_does_harm(packet: bytes) -> None:
+    check_harmless(packet)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+@settings(max_examples=400_000, deadline=None, database=None)
+@given(PACKETS)
+def test_no_packet_does_harm_however_many_are_tried(packet: bytes) -> None:
+    check_harmless(packet)
