@@ -139,7 +139,20 @@ def _dependencies(written: Any) -> list[dict[str, str]]:
     return [dependency(str(one)) for one in written]
 
 
-MEMBERS = {"drain-timeout": "DrainTimeout", "restart-backoff": "RestartBackoff", "rebalance": "Rebalance", "on-disconnect": "OnDisconnect"}
+def _switch(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("write true or false")
+    return value
+
+
+MEMBERS = {
+    "drain-timeout": "DrainTimeout",
+    "restart-backoff": "RestartBackoff",
+    "rebalance": "Rebalance",
+    "on-disconnect": "OnDisconnect",
+    "endpoint-affinity": "EndpointAffinity",
+    "endpoint-prefer-local": "EndpointPreferLocal",
+}
 LISTS: Mapping[str, tuple[str, Callable[[str], Any]]] = {"depends-on": ("DependsOn", dependency), "device": ("Devices", device)}
 STACK: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "drain-timeout": ("DrainTimeout", lambda value: values.positive_duration(str(value))),
@@ -150,4 +163,6 @@ STACK: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "gpus": ("DeviceRequests", lambda value: gpus(str(value))),
     "rebalance": ("Rebalance", int),
     "on-disconnect": ("OnDisconnect", str),
+    "endpoint-affinity": ("EndpointAffinity", str),
+    "endpoint-prefer-local": ("EndpointPreferLocal", _switch),
 }

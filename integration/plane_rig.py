@@ -129,7 +129,14 @@ class Rig:
         assert set(told) == {self.version}
 
     def service(
-        self, name: str, *networks: OverlayNetwork, ports: Sequence[PortConfig] = (), dnsrr: bool = False, aliases: tuple[str, ...] = ()
+        self,
+        name: str,
+        *networks: OverlayNetwork,
+        ports: Sequence[PortConfig] = (),
+        dnsrr: bool = False,
+        aliases: tuple[str, ...] = (),
+        affinity: str = "",
+        prefer_local: bool = False,
     ) -> None:
         """Its VIP is the network's address number 200 and up."""
         for one in networks:
@@ -139,7 +146,15 @@ class Rig:
             ServiceNetwork(network_id=one.network_id, vip="" if dnsrr else one.subnet.replace(".0/24", f".{place}"), aliases=aliases)
             for one in networks
         )
-        self.services[name] = ServiceEndpoint(service_id=name.ljust(25, "0"), name=name, dnsrr=dnsrr, networks=members, ports=tuple(ports))
+        self.services[name] = ServiceEndpoint(
+            service_id=name.ljust(25, "0"),
+            name=name,
+            dnsrr=dnsrr,
+            affinity=affinity,
+            prefer_local=prefer_local,
+            networks=members,
+            ports=tuple(ports),
+        )
 
     def vip(self, name: str) -> str:
         return self.services[name].networks[0].vip

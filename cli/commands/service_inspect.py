@@ -50,10 +50,17 @@ def pretty(service: Json, networks: dict[str, str]) -> str:
         lines.append("Networks: " + " ".join(networks.get(one["Target"], one["Target"]) for one in attached))
     endpoint = service.get("Endpoint") or {}
     lines.append(f"Endpoint Mode:\t{(endpoint.get('Spec') or spec.get('EndpointSpec') or {}).get('Mode', 'vip')}")
+    lines += _choice(service.get("Shoal") or {})
     for port in endpoint.get("Ports") or ():
         lines += _port(port, first=port is endpoint["Ports"][0])
     lines += _health((task.get("ContainerSpec") or {}).get("Healthcheck"))
     return "\n".join([*lines, ""])
+
+
+def _choice(extensions: Json) -> list[str]:
+    affinity = extensions.get("EndpointAffinity")
+    found = [f"Endpoint Affinity:\t{affinity}"] if affinity else []
+    return [*found, *(["Endpoint Prefer Local:\ttrue"] if extensions.get("EndpointPreferLocal") else [])]
 
 
 def _mode(service: Json) -> list[str]:

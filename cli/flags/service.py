@@ -93,6 +93,14 @@ COMMON = (
     Flag("device", LIST, "Devices of the host to give to the tasks: HOST[:CONTAINER][:PERMISSIONS]"),
     Flag("gpus", TEXT, "GPUs to give to each task: all, a number, or device=ID"),
     Flag("rebalance", UINT, "Tasks at a time that may move to a node that joins; 0 for none", default="0"),
+    Flag(
+        "endpoint-affinity",
+        TEXT,
+        "Connections that go to the same task: none, or client-ip for those from one address",
+        default='"none"',
+        complete="none|client-ip",
+    ),
+    Flag("endpoint-prefer-local", SWITCH, "Send connections to tasks of the node that they start or come in at, while it has any"),
     Flag("on-disconnect", TEXT, "What a task does where no manager is in reach: keep or stop", default='"keep"', complete="keep|stop"),
     Flag("oom-score-adj", INT, "How readily the kernel kills a task when memory is short (-1000 to 1000)"),
 )

@@ -7,6 +7,8 @@ from cluster.api.ids import Id
 from cluster.api.specs import Labels, PortConfig
 from cluster.api.values import Value
 
+CLIENT_IP = "client-ip"
+
 
 class Peer(Value, frozen=True, kw_only=True):
     """A node of the cluster as others reach it; `number` (1..4095) is its place on the node link and in packet marks."""
@@ -70,6 +72,10 @@ class ServiceEndpoint(Value, frozen=True, kw_only=True):
     version: int = 0
     """The Raft index of the last change that this view of the service shows."""
     dnsrr: bool = False
+    affinity: str = ""
+    """Which connections stay together: `client-ip`, those of one client address; empty: none."""
+    prefer_local: bool = False
+    """Tasks on the node that a connection starts or comes in at go before the others."""
     networks: tuple[ServiceNetwork, ...] = ()
     ports: tuple[PortConfig, ...] = ()
     """The ingress ports, resolved; host-mode ones are the tasks' own."""

@@ -371,6 +371,10 @@ class Extensions(Value, frozen=True, kw_only=True):
     """Tasks at a time that may move to a node that joins; 0 leaves them where they are."""
     on_disconnect: str = ""
     """What becomes of a task whose node is cut off from the managers: `keep` (also when empty) runs on, `stop` ends it."""
+    endpoint_affinity: str = ""
+    """Which connections go to the same task: `none` (also when empty), or `client-ip`: those from one address."""
+    endpoint_prefer_local: bool = False
+    """Connections go to tasks of the node that they start or come in at, while it has any that are ready."""
 
 
 # -- the other objects ----------------------------------------------------------------------------------------------------------------

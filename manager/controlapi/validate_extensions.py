@@ -1,5 +1,6 @@
 """What Shoal adds to a service, checked by itself. Pure."""
 
+from cluster.api.endpoint import CLIENT_IP
 from cluster.api.errors import InvalidArgument
 from cluster.api.specs import Dependency, Device, Extensions, Readiness
 
@@ -18,6 +19,8 @@ def check_extensions(extensions: Extensions) -> None:
         raise InvalidArgument("rebalance cannot be negative: it is how many tasks may move at a time, 0 for none")
     if extensions.on_disconnect not in ("", "keep", "stop"):
         raise InvalidArgument(f"unrecognized on-disconnect {extensions.on_disconnect!r}; use keep or stop")
+    if extensions.endpoint_affinity not in ("", "none", CLIENT_IP):
+        raise InvalidArgument(f"unrecognized endpoint-affinity {extensions.endpoint_affinity!r}; use none or {CLIENT_IP}")
     if max(len(extensions.depends_on), len(extensions.devices), len(extensions.device_requests)) > MOST:
         raise InvalidArgument(f"a service can depend on at most {MOST} others, and have at most {MOST} devices")
     if extensions.readiness is not None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from cluster.api.endpoint import CLIENT_IP
 from cluster.api.errors import InvalidArgument
 from cluster.api.specs import EndpointSpec, Extensions, Mode, PortConfig, ServiceMode, ServiceSpec, UpdateConfig, mode_of
 from manager.controlapi.validate_extensions import check_extensions
@@ -36,6 +37,7 @@ def check_service(spec: ServiceSpec, extensions: Extensions) -> None:
     _check_mode(spec)
     _check_endpoint(spec.endpoint_spec)
     check_extensions(extensions)
+    _check_affinity(spec, extensions)
 
 
 def _check_update(config: UpdateConfig | None, what: str) -> None:
@@ -56,6 +58,16 @@ def _check_update(config: UpdateConfig | None, what: str) -> None:
         raise InvalidArgument(f"unrecognized {what} failure action {config.failure_action!r}")
     if config.order not in _ORDERS:
         raise InvalidArgument(f"unrecognized {what} order {config.order!r}; use stop-first or start-first")
+
+
+def _check_affinity(spec: ServiceSpec, extensions: Extensions) -> None:
+    """Without a virtual address the client chooses by itself."""
+    if spec.endpoint_spec is None or spec.endpoint_spec.mode != "dnsrr":
+        return
+    if extensions.endpoint_affinity == CLIENT_IP or extensions.endpoint_prefer_local:
+        raise InvalidArgument(
+            "endpoint-affinity and endpoint-prefer-local need a virtual address: leave them out, or use endpoint mode vip"
+        )
 
 
 # -- mode ------------------------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from cluster.api.endpoint import Backend, EndpointUpdate, OverlayNetwork, Peer, ServiceEndpoint, ServiceNetwork
+from cluster.api.endpoint import CLIENT_IP, Backend, EndpointUpdate, OverlayNetwork, Peer, ServiceEndpoint, ServiceNetwork
 from cluster.api.ids import Id
 from cluster.api.objects import Service, Task
 from cluster.api.states import Membership, NodeState, TaskState
@@ -192,6 +192,8 @@ def endpoint_of(now: Snapshot, service_id: Id) -> ServiceEndpoint | None:
         name=service.spec.name,
         version=max([service.version, *(task.version for task in tasks)]),
         dnsrr=service.spec.endpoint_spec is not None and service.spec.endpoint_spec.mode == "dnsrr",
+        affinity=CLIENT_IP if service.extensions.endpoint_affinity == CLIENT_IP else "",
+        prefer_local=service.extensions.endpoint_prefer_local,
         networks=_service_networks(now, service),
         ports=ports,
         backends=tuple(_backend(now, task, service.spec.name) for task in tasks),

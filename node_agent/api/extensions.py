@@ -78,6 +78,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _switch(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(f"{text!r} is neither true nor false")
+    return text == "true"
+
+
 def _depends_on(text: str) -> tuple[Dependency, ...]:
     """`db,migrate:service_completed_successfully`, or JSON as a stack file has it."""
     if text.lstrip().startswith("{"):
@@ -117,4 +123,6 @@ _MEMBERS: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "gpus": ("device_requests", _gpus),
     "rebalance": ("rebalance", _count),
     "on-disconnect": ("on_disconnect", str),
+    "endpoint-affinity": ("endpoint_affinity", str),
+    "endpoint-prefer-local": ("endpoint_prefer_local", _switch),
 }

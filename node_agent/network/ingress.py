@@ -9,6 +9,7 @@ the others change only a weight.
 from collections.abc import Iterator, Mapping
 
 from cluster.api.values import Value
+from node_agent.network.affinity import CLIENT, owners
 from node_agent.network.marks import number_mark, number_mask, ours_bit
 from node_agent.network.naming import BRIDGE_PREFIX, GATEWAY_BRIDGE, LINK_DEVICE, mac_of
 from node_agent.network.tables import Chain, Lookup
@@ -48,6 +49,15 @@ class Published(Value, frozen=True, kw_only=True):
     """Tasks on this node that were taken out here, while other nodes may not have heard of it."""
     remote: Mapping[str, int] = {}
     """link address of another node -> its ready tasks."""
+    near_first: bool = False
+    """Tasks of this node go before those of others."""
+    clients: Mapping[str, str] = {}
+    """For a service that keeps clients together: task -> where it is reached from here. Empty: each connection by itself."""
+
+    @property
+    def entering(self) -> frozenset[str]:
+        """Where connections go that come in here."""
+        return frozenset(self.local if self.near_first and self.local else (*self.local, *self.remote))
 
     @property
     def key(self) -> Port:
@@ -125,9 +135,9 @@ def ingress_chains(ports: list[Published], *, mark_base: int, numbers: Mapping[i
         ),
     }
     for port in ports:
-        chains[_chain("n", port)] = Chain(rules=(f"ct mark set ct mark | {ours:#x}", *_spread(port, list(_everywhere(port)))))
+        chains[_chain("n", port)] = Chain(rules=(f"ct mark set ct mark | {ours:#x}", *_spread("n", port, list(_everywhere(port)))))
         if port.arriving:
-            chains[_chain("l", port)] = Chain(rules=_spread(port, [(f"{address} . {port.target}", 1) for address in port.arriving]))
+            chains[_chain("l", port)] = Chain(rules=_spread("l", port, [(f"{address} . {port.target}", 1) for address in port.arriving]))
     return chains
 
 
@@ -152,7 +162,8 @@ def ingress_lookups(ports: list[Published], places: Places, *, mark_base: int, h
     chosen = [port for port in entering if port.host_ip]
     macs = {mac_of(address): number for number, address in places.numbers.items()}
     by_port, verdict = "inet_proto . inet_service", "verdict"
-    return {
+    clients = {_clients_of(step, port): _clients(port, among) for port in ports for step, among in _affine(port)}
+    return clients | {
         "peers": Lookup(
             type="ether_addr : mark", is_map=True, elements={mac: f"{number_mark(mark_base, n) | ours:#x}" for mac, n in macs.items()}
         ),
@@ -190,14 +201,33 @@ def _chain(step: str, port: Published) -> str:
 def _everywhere(port: Published) -> Iterator[tuple[str, int]]:
     """Each destination with its weight: a task counts once, wherever it is."""
     yield from ((f"{address} . {port.target}", 1) for address in port.local)
-    yield from ((f"{address} . {port.port}", weight) for address, weight in sorted(port.remote.items()))
+    yield from ((f"{address} . {port.port}", weight) for address, weight in sorted(port.remote.items()) if address in port.entering)
 
 
-def _spread(port: Published, weighted: list[tuple[str, int]]) -> tuple[str, ...]:
+def _affine(port: Published) -> Iterator[tuple[str, dict[str, str]]]:
+    """The steps at which the client's address decides, with the tasks that it decides among."""
+    for step, places in (("n", port.entering), ("l", frozenset(port.local))):
+        among = {task: place for task, place in port.clients.items() if place in places}
+        if len(among) > 1:
+            yield step, among
+
+
+def _clients_of(step: str, port: Published) -> str:
+    return f"a_{_chain(step, port)}"
+
+
+def _clients(port: Published, among: Mapping[str, str]) -> Lookup:
+    reached = {task: f"{place} . {port.target if place in port.local else port.port}" for task, place in among.items()}
+    return Lookup(type=f"{CLIENT} : ip daddr . th dport", by_example=True, is_map=True, elements=owners(reached))
+
+
+def _spread(step: str, port: Published, weighted: list[tuple[str, int]]) -> tuple[str, ...]:
     if not weighted:
         return ()
     if len(weighted) == 1:
         return (f"meta l4proto {port.protocol} dnat to {weighted[0][0].replace(' . ', ':')}",)
+    if step in dict(_affine(port)):
+        return (f"meta l4proto {port.protocol} dnat to {CLIENT} map @{_clients_of(step, port)}",)
     places, at = [], 0
     for destination, weight in weighted:
         places.append(f"{at}-{at + weight - 1} : {destination}" if weight > 1 else f"{at} : {destination}")

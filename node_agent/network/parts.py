@@ -6,21 +6,21 @@ change costs a node what that service costs, plus putting the parts together.
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from cluster.api.endpoint import Backend, OverlayNetwork, Peer, ServiceEndpoint, ServiceNetwork
+from cluster.api.endpoint import CLIENT_IP, Backend, OverlayNetwork, Peer, ServiceEndpoint, ServiceNetwork
 from cluster.api.ids import Id
 from cluster.api.values import Value
 from node_agent.network.dns.zone import Name
 from node_agent.network.ingress import Published
 from node_agent.network.naming import link_address
 from node_agent.network.view import Known, LocalTask
+from node_agent.network.vip import Choice
 
 
 class Membership(Value, frozen=True, kw_only=True):
     """A service on one network."""
 
     vip: str = ""
-    ready: tuple[str, ...] = ()
-    """Addresses of the tasks that take traffic."""
+    choice: Choice = Choice()
     remote: Mapping[str, str] = {}
     """Every address on another node -> that node's data path address. From when a task has an address until it is gone, ready or
     not: it may speak before it is."""
@@ -51,6 +51,10 @@ class _Nodes(Value, frozen=True, kw_only=True):
     def elsewhere(self, backend: Backend) -> Peer | None:
         """The other node that it runs on."""
         return None if backend.node_id == self.me.node_id else self.peers.get(backend.node_id)
+
+    def near(self, service: ServiceEndpoint, ready: Iterable[Backend]) -> list[Backend]:
+        """Those that are preferred to the others."""
+        return [backend for backend in ready if service.prefer_local and backend.node_id == self.me.node_id]
 
 
 _Inputs = tuple[ServiceEndpoint, _Nodes, tuple[_Own, ...]]
@@ -130,7 +134,11 @@ def _membership(service: ServiceEndpoint, there: ServiceNetwork, nodes: _Nodes, 
     named = [(address, backend.container_name) for backend, address in placed if backend.container_name]
     return Membership(
         vip=there.vip,
-        ready=answering,
+        choice=Choice(
+            ready=answering,
+            near=tuple(backend.addresses[here] for backend in nodes.near(service, ready) if backend.addresses.get(here)),
+            affine=service.affinity == CLIENT_IP,
+        ),
         remote={address: peer.addr for backend, address in placed if (peer := nodes.elsewhere(backend))},
         names=dict(_names(service, there, answering, named)),
         pointers=dict(named) | ({there.vip: service.name} if there.vip else {}),
@@ -156,6 +164,7 @@ def _published(service: ServiceEndpoint, nodes: _Nodes, ready: list[Backend], ow
     reaches = {task.task_id: task.reach for task in own}
     local = sorted(filter(None, (reaches.get(backend.task_id, "") for backend in ready if backend.node_id == nodes.me.node_id)))
     remote = _weights(nodes, ready)
+    clients = _places(nodes, ready, reaches) if service.affinity == CLIENT_IP else {}
     for port in wanted:
         yield Published(
             protocol=port.protocol or "tcp",
@@ -165,7 +174,21 @@ def _published(service: ServiceEndpoint, nodes: _Nodes, ready: list[Backend], ow
             local=tuple(local),
             leaving=tuple(sorted(task.reach for task in own if task.withdrawn and task.reach)),
             remote=remote,
+            near_first=service.prefer_local,
+            clients=clients,
         )
+
+
+def _places(nodes: _Nodes, ready: Iterable[Backend], reaches: Mapping[Id, str]) -> dict[Id, str]:
+    """Task -> where it is reached from here: its own address, or the link address of its node."""
+    found = {}
+    for backend in ready:
+        peer = nodes.elsewhere(backend)
+        if peer is not None and nodes.link_subnet:
+            found[backend.task_id] = link_address(nodes.link_subnet, peer.number)
+        elif peer is None and reaches.get(backend.task_id):
+            found[backend.task_id] = reaches[backend.task_id]
+    return found
 
 
 def _weights(nodes: _Nodes, ready: Iterable[Backend]) -> dict[str, int]:

@@ -10,6 +10,7 @@ from node_agent.network.netlink import Netlink
 from node_agent.network.netns import identity, of_pid
 from node_agent.network.nft import NETFILTER, NftError, Ruleset, open_ruleset
 from node_agent.network.tables import Table, change, replacement
+from node_agent.network.vip import Choice
 
 
 class HeldTable:
@@ -60,7 +61,7 @@ class Sandboxes:
 
     def __init__(self) -> None:
         self._open: dict[Id, tuple[int, HeldTable]] = {}
-        self._vips: dict[Id, Mapping[str, tuple[str, ...]]] = {}
+        self._vips: dict[Id, Mapping[str, Choice]] = {}
 
     def hold(self, wanted: Mapping[Id, SandboxRules], where: Mapping[Id, tuple[int, int]], *, recheck: bool) -> dict[Id, str]:
         """`where`: task -> (pid, identity of its namespace). Returns the tasks that could not be programmed, and why."""
@@ -115,8 +116,9 @@ def _remembering(step: Callable[[Table | None, Table], str]) -> Callable[[Table 
     return remembered
 
 
-def _forget_gone(before: Mapping[str, tuple[str, ...]], after: Mapping[str, tuple[str, ...]], pid: int) -> None:
-    gone = gone_destinations(before, after)
+def _forget_gone(before: Mapping[str, Choice], after: Mapping[str, Choice], pid: int) -> None:
+    changed = {vip for vip, choice in before.items() if after.get(vip) != choice}
+    gone = gone_destinations({vip: before[vip].ready for vip in changed}, {vip: after[vip].ready for vip in changed if vip in after})
     if not gone:
         return
     kernel = Netlink(NETFILTER, namespace=of_pid(pid))

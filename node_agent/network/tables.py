@@ -21,6 +21,8 @@ class Lookup(Value, frozen=True, kw_only=True):
     type: str
     elements: Mapping[str, str] = {}
     is_map: bool = False
+    by_example: bool = False
+    """The type is written as expressions of that type, for keys that have no type with a name."""
 
 
 class Table(Value, frozen=True, kw_only=True):
@@ -50,10 +52,18 @@ def _body(table: Table) -> Iterator[str]:
         yield from (f"  {rule}" for rule in chain.rules)
         yield " }"
     for name, lookup in table.lookups.items():
-        yield f" {'map' if lookup.is_map else 'set'} {name} {{ type {lookup.type};"
+        yield f" {_kind(lookup)} {name} {{ {_declared(lookup)};"
         if lookup.elements:
             yield f"  elements = {{ {_elements(lookup.elements)} }}"
         yield " }"
+
+
+def _kind(lookup: Lookup) -> str:
+    return "map" if lookup.is_map else "set"
+
+
+def _declared(lookup: Lookup) -> str:
+    return f"{'typeof' if lookup.by_example else 'type'} {lookup.type}"
 
 
 def _elements(elements: Mapping[str, str]) -> str:
@@ -72,16 +82,19 @@ def change(before: Table | None, after: Table) -> str:
 
 def _same_frame(before: Table, after: Table) -> bool:
     """Base chains and lookup types cannot be changed in place."""
-    if before.lookups.keys() != after.lookups.keys():
-        return False
-    if any(before.lookups[name].type != lookup.type for name, lookup in after.lookups.items()):
+    if any(before.lookups[name].type != lookup.type for name, lookup in after.lookups.items() if name in before.lookups):
         return False
     hooks = {name: chain.hook for name, chain in after.chains.items() if chain.hook}
     return hooks == {name: chain.hook for name, chain in before.chains.items() if chain.hook}
 
 
 def _steps(at: str, before: Table, after: Table) -> Iterator[str]:
-    """New chains before the elements that lead to them, and the other way round when they go."""
+    """New maps before the chains that look into them, new chains before the elements that lead to them, and the other way round
+    when they go.
+    """
+    for name in after.lookups.keys() - before.lookups.keys():
+        lookup = after.lookups[name]
+        yield f"add {_kind(lookup)} {at} {name} {{ {_declared(lookup)}; }}"
     changed = [name for name, chain in after.chains.items() if before.chains.get(name) != chain]
     yield from (f"add chain {at} {name}" for name in changed if name not in before.chains)
     for name in changed:
@@ -89,7 +102,7 @@ def _steps(at: str, before: Table, after: Table) -> Iterator[str]:
             yield f"flush chain {at} {name}"
         yield from (f"add rule {at} {name} {rule}" for rule in after.chains[name].rules)
     for name, lookup in after.lookups.items():
-        had, has = before.lookups[name].elements, lookup.elements
+        had, has = before.lookups[name].elements if name in before.lookups else {}, lookup.elements
         if had is has:
             continue
         gone = [key for key, value in had.items() if has.get(key) != value]
@@ -102,3 +115,4 @@ def _steps(at: str, before: Table, after: Table) -> Iterator[str]:
     # A chain that goes may jump to another one that goes: empty them all first.
     yield from (f"flush chain {at} {name}" for name in unused)
     yield from (f"delete chain {at} {name}" for name in unused)
+    yield from (f"delete {_kind(lookup)} {at} {name}" for name, lookup in before.lookups.items() if name not in after.lookups)

@@ -34,6 +34,9 @@ def asked(*words: str, current: dict[str, Any] | None = None, update: bool = Fal
         (["--restart-backoff", "0"], {"restart_backoff": "off"}, {"RestartBackoff": 0}),
         (["--rebalance", "2"], {"rebalance": 2}, {"Rebalance": 2}),
         (["--on-disconnect=stop"], {"on_disconnect": "stop"}, {"OnDisconnect": "stop"}),
+        (["--endpoint-affinity", "client-ip"], {"endpoint_affinity": "client-ip"}, {"EndpointAffinity": "client-ip"}),
+        (["--endpoint-prefer-local"], {"endpoint_prefer_local": True}, {"EndpointPreferLocal": True}),
+        (["--endpoint-prefer-local=false"], {"endpoint_prefer_local": False}, {"EndpointPreferLocal": False}),
         (
             ["--readiness-cmd", "test -f /ok", "--readiness-interval", "2s", "--readiness-retries", "4"],
             {"readiness": {"test": "test -f /ok", "interval": "2s", "retries": 4}},
@@ -85,7 +88,15 @@ def test_a_flag_that_cannot_be_meant_is_refused(words: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "written",
-    [{"readiness": "x"}, {"readiness": {}}, {"readiness": {"test": "a", "x": 1}}, {"gpus": "x"}, {"devices": 5}, {"depends_on": 5}],
+    [
+        {"readiness": "x"},
+        {"readiness": {}},
+        {"readiness": {"test": "a", "x": 1}},
+        {"gpus": "x"},
+        {"devices": 5},
+        {"depends_on": 5},
+        {"endpoint_prefer_local": "yes"},
+    ],
 )
 def test_a_stack_files_wish_that_cannot_be_meant_is_refused(written: dict[str, Any]) -> None:
     with pytest.raises(CliError, match="service web: x-shoal"):

@@ -77,6 +77,7 @@ def test_a_service_may_depend_on_what_does_not_exist_yet() -> None:
         (Extensions(restart_backoff=-1), "restart-backoff"),
         (Extensions(rebalance=-1), "rebalance"),
         (Extensions(on_disconnect="panic"), "use keep or stop"),
+        (Extensions(endpoint_affinity="cookie"), "use none or client-ip"),
         (Extensions(readiness=Readiness(test=("true",))), "CMD-SHELL"),
         (Extensions(readiness=Readiness(test=("CMD", "true"), interval=-1)), "negative"),
         (Extensions(depends_on=(Dependency(service=""),)), "names no service"),

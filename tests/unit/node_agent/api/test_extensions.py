@@ -41,6 +41,10 @@ def labelled(**labels: str) -> ServiceSpec:
         ({"gpus": "device=u1;u2"}, Extensions(device_requests=(DeviceRequest(device_ids=("u1", "u2"), capabilities=(("gpu",),)),))),
         ({"rebalance": "2", "on_disconnect": "stop"}, Extensions(rebalance=2, on_disconnect="stop")),
         (
+            {"endpoint_affinity": "client-ip", "endpoint_prefer_local": "true"},
+            Extensions(endpoint_affinity="client-ip", endpoint_prefer_local=True),
+        ),
+        (
             {"readiness__cmd": "test -f /ok", "readiness__interval": "2s", "readiness__retries": "3"},
             Extensions(readiness=Readiness(test=("CMD-SHELL", "test -f /ok"), interval=2 * SECOND, retries=3)),
         ),
@@ -51,7 +55,15 @@ def test_labels_ask_for_extensions(labels: dict[str, str], extensions: Extension
 
 
 @pytest.mark.parametrize(
-    "labels", [{"drain_timeout": "soon"}, {"rebalance": "many"}, {"readiness__interval": "1s"}, {"gpus": "some"}, {"depends_on": "{"}]
+    "labels",
+    [
+        {"drain_timeout": "soon"},
+        {"rebalance": "many"},
+        {"readiness__interval": "1s"},
+        {"gpus": "some"},
+        {"depends_on": "{"},
+        {"endpoint_prefer_local": "yes"},
+    ],
 )
 def test_a_label_that_cannot_be_read_is_named(labels: dict[str, str]) -> None:
     with pytest.raises(InvalidArgument, match=r"label io\.shoal\."):

@@ -10,6 +10,7 @@ from node_agent.network.names import zone_of
 from node_agent.network.parts import Part, Parts
 from node_agent.network.ports import BridgeNetwork
 from node_agent.network.view import Known, LocalTask, View, merge, serve, with_task, without_task
+from node_agent.network.vip import Choice
 
 NET = OverlayNetwork(network_id="net1".ljust(25, "0"), name="shop", subnet="10.0.1.0/24", gateway="10.0.1.1", vni=4097)
 INNER = OverlayNetwork(network_id="net2".ljust(25, "0"), name="inner", subnet="10.0.2.0/24", gateway="10.0.2.1", vni=4098, internal=True)
@@ -74,7 +75,7 @@ def test_the_node_link_leads_to_every_other_node_by_its_number() -> None:
 def test_a_sandbox_holds_the_vips_of_its_own_networks_and_their_ready_backends() -> None:
     web = service(backend("a", 1, net="10.0.1.2"), backend("b", 2, net="10.0.1.3"), backend("c", 2, ready=False, net="10.0.1.4"))
     wanted = want(known(web, tasks=(local("a"), local("x", addresses={INNER.network_id: "10.0.2.2"}))))
-    assert wanted.sandboxes["a"].vips == {"10.0.1.100": ("10.0.1.2", "10.0.1.3")}
+    assert wanted.sandboxes["a"].vips == {"10.0.1.100": Choice(ready=("10.0.1.2", "10.0.1.3"))}
     assert wanted.sandboxes["x"].vips == {}
 
 
@@ -92,7 +93,7 @@ def test_a_withdrawn_task_is_out_of_everything_whatever_the_managers_say() -> No
         backend("a", 1, net="10.0.1.2"), backend("b", 2, net="10.0.1.3"), ports=(PortConfig(published_port=8080, target_port=80),)
     )
     state = known(web, tasks=(local("a", withdrawn=True),))
-    assert want(state).sandboxes["a"].vips == {"10.0.1.100": ("10.0.1.3",)}
+    assert want(state).sandboxes["a"].vips == {"10.0.1.100": Choice(ready=("10.0.1.3",))}
     assert (published(state)[0].local, published(state)[0].leaving) == ((), ("10.0.1.2",)), "others may send it more for a moment"
     names = zone_of(state, parts(state), gateways={NET.network_id: "10.0.1.1"}, programmed=()).networks[NET.network_id].names
     assert names["tasks.shop_web"].tasks == ("10.0.1.3",)
@@ -104,6 +105,28 @@ def test_a_published_port_leads_to_local_tasks_and_to_other_nodes_by_weight() ->
     (port,) = published(known(web, tasks=(local("a"),)))
     assert (port.protocol, port.port, port.target) == ("tcp", 8080, 80)
     assert (port.local, dict(port.remote)) == (("10.0.1.2",), {"10.96.0.2": 2})
+
+
+def test_a_service_that_prefers_local_tasks_uses_the_others_when_it_has_none() -> None:
+    web = service(
+        backend("a", 1, net="10.0.1.2"), backend("b", 2, net="10.0.1.3"), ports=(PortConfig(published_port=8080, target_port=80),)
+    )
+    near = msgspec.structs.replace(web, prefer_local=True)
+    state = known(near, tasks=(local("a"),))
+    assert want(state).sandboxes["a"].vips["10.0.1.100"].among == ("10.0.1.2",)
+    assert published(state)[0].entering == {"10.0.1.2"}
+    gone = known(near, tasks=(local("a", withdrawn=True),))
+    assert want(gone).sandboxes["a"].vips["10.0.1.100"].among == ("10.0.1.3",)
+    assert published(gone)[0].entering == {"10.96.0.2"}
+    assert published(known(web, tasks=(local("a"),)))[0].entering == {"10.0.1.2", "10.96.0.2"}
+
+
+def test_a_service_with_affinity_tells_where_each_of_its_tasks_is_reached_from_here() -> None:
+    ports = (PortConfig(published_port=8080, target_port=80),)
+    web = service(backend("a", 1, net="10.0.1.2"), backend("b", 2, net="10.0.1.3"), backend("c", 2, net="10.0.1.4"), ports=ports)
+    (port,) = published(known(msgspec.structs.replace(web, affinity="client-ip"), tasks=(local("a"),)))
+    assert port.clients == {"a": "10.0.1.2", "b": "10.96.0.2", "c": "10.96.0.2"}
+    assert published(known(web, tasks=(local("a"),)))[0].clients == {}
 
 
 def test_a_task_that_no_network_leads_out_of_is_reached_over_the_gateway_bridge() -> None:

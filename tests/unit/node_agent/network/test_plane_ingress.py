@@ -32,6 +32,28 @@ def test_a_node_without_a_task_forwards_and_takes_nothing_from_others() -> None:
     assert ingress_lookups([port], Places(), mark_base=20)["arrived"].elements == {}
 
 
+def test_both_steps_of_a_port_with_affinity_agree_on_the_task() -> None:
+    """The second node chooses among its own, and must find the one that the first one meant."""
+    tasks = {"a": 1, "b": 2, "c": 2, "d": 3}
+    addresses = {"a": "10.0.1.2", "b": "10.0.1.3", "c": "10.0.1.4", "d": "10.0.1.5"}
+
+    def seen_from(node: int) -> Published:
+        clients = {task: addresses[task] if at == node else f"10.96.0.{at}" for task, at in tasks.items()}
+        local = tuple(addresses[task] for task, at in tasks.items() if at == node)
+        remote = {f"10.96.0.{at}": 1 for at in tasks.values() if at != node}
+        return Published(protocol="tcp", port=8080, target=80, local=local, remote=remote, clients=clients)
+
+    first, second = (ingress_lookups([seen_from(node)], Places(), mark_base=20) for node in (1, 2))
+    assert ingress_chains([seen_from(1)], mark_base=20, numbers={})["n_tcp_8080"].rules[-1].endswith("map @a_n_tcp_8080")
+    entering, arriving = first["a_n_tcp_8080"].elements, second["a_l_tcp_8080"].elements
+    assert "a_l_tcp_8080" not in first, "one task is no choice"
+    meant = second["a_n_tcp_8080"].elements
+    for slot, place in entering.items():
+        if place == "10.96.0.2 . 8080":
+            assert arriving[slot] == meant[slot]
+    assert set(entering.values()) == {"10.0.1.2 . 80", "10.96.0.2 . 8080", "10.96.0.3 . 8080"}
+
+
 def test_a_task_that_leaves_gets_what_other_nodes_still_send_and_nothing_from_here() -> None:
     port = Published(protocol="tcp", port=8080, target=80, leaving=("10.0.1.2",), remote={"10.96.0.2": 1})
     chains = ingress_chains([port], mark_base=20, numbers={})

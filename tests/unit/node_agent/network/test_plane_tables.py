@@ -1,7 +1,7 @@
 """The text by which a table in the kernel becomes another one."""
 
 from node_agent.network.tables import Chain, Lookup, Table, change, removal, replacement
-from node_agent.network.vip import vip_table
+from node_agent.network.vip import Choice, vip_table
 
 
 def table(chains: dict[str, tuple[str, ...]], verdicts: dict[str, str] | None = None) -> Table:
@@ -72,25 +72,52 @@ def test_another_hook_or_lookup_type_cannot_be_changed_in_place() -> None:
 
 # -- VIPs ------------------------------------------------------------------------------------------------------------------------------
 def test_a_vip_spreads_evenly_over_its_backends_whatever_order_they_come_in() -> None:
-    one = vip_table({"10.0.1.100": ("10.0.1.3", "10.0.1.2")})
-    other = vip_table({"10.0.1.100": ("10.0.1.2", "10.0.1.3")})
+    one = vip_table({"10.0.1.100": Choice(ready=("10.0.1.3", "10.0.1.2"))})
+    other = vip_table({"10.0.1.100": Choice(ready=("10.0.1.2", "10.0.1.3"))})
     assert one == other
     assert one.chains["v_10_0_1_100"].rules == ("dnat to numgen random mod 2 map { 0 : 10.0.1.2, 1 : 10.0.1.3 }",)
     assert one.lookups["vips"].elements == {"10.0.1.100": "goto v_10_0_1_100"}
 
 
 def test_a_vip_with_one_backend_leads_there() -> None:
-    assert vip_table({"10.0.1.100": ("10.0.1.2",)}).chains["v_10_0_1_100"].rules == ("dnat to 10.0.1.2",)
+    assert vip_table({"10.0.1.100": Choice(ready=("10.0.1.2",))}).chains["v_10_0_1_100"].rules == ("dnat to 10.0.1.2",)
 
 
 def test_a_vip_without_a_backend_is_refused_at_once() -> None:
-    empty = vip_table({"10.0.1.100": ()})
+    empty = vip_table({"10.0.1.100": Choice()})
     assert empty.chains["v_10_0_1_100"].rules == ()
     assert empty.lookups["refused"].elements.keys() == {"10.0.1.100"}
     assert empty.chains["c_refuse"].rules == ("ip daddr @refused reject",)
 
 
 def test_a_backend_that_goes_changes_one_chain_only() -> None:
-    before = vip_table({f"10.0.1.{n}": (f"10.0.2.{n}", f"10.0.3.{n}") for n in range(1, 200)})
-    after = vip_table({f"10.0.1.{n}": (f"10.0.2.{n}", *[f"10.0.3.{n}"] * (n != 7)) for n in range(1, 200)})
+    before = vip_table({f"10.0.1.{n}": Choice(ready=(f"10.0.2.{n}", f"10.0.3.{n}")) for n in range(1, 200)})
+    after = vip_table({f"10.0.1.{n}": Choice(ready=(f"10.0.2.{n}", *[f"10.0.3.{n}"] * (n != 7))) for n in range(1, 200)})
     assert change(before, after).splitlines() == ["flush chain ip shoal v_10_0_1_7", "add rule ip shoal v_10_0_1_7 dnat to 10.0.2.7"]
+
+
+def test_preferred_backends_are_the_only_ones_while_there_are_any() -> None:
+    both = Choice(ready=("10.0.1.2", "10.0.1.3"), near=("10.0.1.3",))
+    assert vip_table({"10.0.1.100": both}).chains["v_10_0_1_100"].rules == ("dnat to 10.0.1.3",)
+
+
+def test_the_clients_of_a_service_with_affinity_are_looked_up_in_a_map_of_which_a_change_moves_few() -> None:
+    eight = tuple(f"10.0.2.{n}" for n in range(8))
+    before = vip_table({"10.0.1.100": Choice(ready=eight, affine=True)})
+    after = vip_table({"10.0.1.100": Choice(ready=eight[:-1], affine=True)})
+    slots = before.lookups["a_10_0_1_100"].elements
+    assert before.chains["v_10_0_1_100"].rules == ("dnat to jhash ip saddr mod 512 seed 0x5348 map @a_10_0_1_100",)
+    gone, new = change(before, after).splitlines()
+    moved = {slot for slot, backend in slots.items() if backend == eight[-1]}
+    assert gone == f"delete element ip shoal a_10_0_1_100 {{ {', '.join(slot for slot in slots if slot in moved)} }}"
+    assert new.startswith("add element ip shoal a_10_0_1_100 { ")
+    assert new.count(" : ") == len(moved) < 100
+
+
+def test_a_map_comes_before_the_rule_that_looks_into_it_and_goes_after() -> None:
+    alone, two = (vip_table({"10.0.1.100": Choice(ready=ready, affine=True)}) for ready in (("10.0.2.1",), ("10.0.2.1", "10.0.2.2")))
+    there = [line.split(" {")[0] for line in change(alone, two).splitlines()]
+    assert there[0] == "add map ip shoal a_10_0_1_100"
+    assert there[-1] == "add element ip shoal a_10_0_1_100"
+    assert change(two, alone).splitlines()[-1] == "delete map ip shoal a_10_0_1_100"
+    assert change(two, alone).splitlines()[0] == "flush chain ip shoal v_10_0_1_100"
