@@ -13,6 +13,7 @@ from cli.flags.grammar import Flags
 
 HEADER = "X-Shoal-Extensions"
 READINESS = {"interval": "Interval", "timeout": "Timeout", "retries": "Retries"}
+TESTS = {"cmd": "CMD-SHELL", "http": "HTTP", "tcp": "TCP"}
 LABELS = "io.shoal."
 # what inspect shows beside the extensions, and what an update does not send back
 OBSERVED = frozenset({"PendingReason", "Rebalancing"})
@@ -37,10 +38,13 @@ def of_flags(flags: Flags, current: Mapping[str, Any] | None = None) -> dict[str
 
 def _readiness_of(flags: Flags, current: Mapping[str, Any] | None) -> dict[str, Any] | None:
     parts = {member: flags.value(f"readiness-{name}") for name, member in READINESS.items() if f"readiness-{name}" in flags}
-    if "readiness-cmd" in flags:
-        parts["Test"] = ["CMD-SHELL", flags.text("readiness-cmd")]
+    tests = [[kind, flags.text(f"readiness-{name}")] for name, kind in TESTS.items() if f"readiness-{name}" in flags]
+    if len(tests) > 1:
+        raise CliError("--readiness-cmd, --readiness-http and --readiness-tcp exclude one another")
+    if tests:
+        parts["Test"] = tests[0]
     if parts and "Test" not in parts and not current:
-        raise CliError("--readiness-interval, -timeout and -retries need a --readiness-cmd to ask")
+        raise CliError("--readiness-interval, -timeout and -retries need a --readiness-cmd, --readiness-http or --readiness-tcp to ask")
     return {**(current or {}), **parts} if parts else None
 
 
@@ -118,19 +122,24 @@ def _duration(value: Any) -> int:
 
 def _readiness(written: Any) -> dict[str, Any]:
     if not isinstance(written, Mapping):
-        raise ValueError("write a mapping with test, interval, timeout and retries")
-    test = written.get("test", written.get("cmd"))
-    if not test:
-        raise ValueError("it needs a test: the command that says whether a task is ready")
-    found: dict[str, Any] = {"Test": ["CMD-SHELL", test] if isinstance(test, str) else [str(word) for word in test]}
-    if found["Test"][0] not in ("CMD", "CMD-SHELL"):
-        found["Test"].insert(0, "CMD")
+        raise ValueError("write a mapping with test, http or tcp, and interval, timeout and retries")
+    found: dict[str, Any] = {"Test": _test(written)}
     for name, member in READINESS.items():
         if name in written:
             found[member] = int(written[name]) if name == "retries" else values.positive_duration(str(written[name]))
-    if unknown := sorted(set(written) - READINESS.keys() - {"test", "cmd"}):
-        raise ValueError(f"{unknown[0]} is not known; there is test, interval, timeout and retries")
+    if unknown := sorted(set(written) - READINESS.keys() - TESTS.keys() - {"test"}):
+        raise ValueError(f"{unknown[0]} is not known; there is test, http, tcp, interval, timeout and retries")
     return found
+
+
+def _test(written: Mapping[str, Any]) -> list[str]:
+    tests = [[kind, str(written[name])] for name, kind in TESTS.items() if written.get(name)]
+    if test := written.get("test"):
+        words = ["CMD-SHELL", test] if isinstance(test, str) else [str(word) for word in test]
+        tests.append(words if words[0] in ("CMD", *TESTS.values()) else ["CMD", *words])
+    if len(tests) != 1:
+        raise ValueError("it needs one test: a command as test, 8080/path as http, or a port as tcp")
+    return tests[0]
 
 
 def _dependencies(written: Any) -> list[dict[str, str]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.cluster_rig import Cluster, CommandFailed, Daemon, wait_until
+from integration.cluster_rig import Cluster, CommandFailed, Daemon, run, wait_until
 from integration.netlab import why_no_engine
 
 pytestmark = [pytest.mark.root, pytest.mark.engine, pytest.mark.timeout(300)]
@@ -109,6 +109,48 @@ def test_a_task_that_is_not_ready_runs_on_out_of_traffic(manager: Daemon) -> Non
     wait_until(lambda: not named(), what="the task to lose its name")
     assert [one["ID"] for one in manager.tasks("gate")] == [task["ID"]]
     manager.docker("service", "rm", "gate", "ask")
+
+
+WEB = ("sh", "-c", "mkdir -p /tmp/www && hostname > /tmp/www/who && httpd -f -p 8080 -h /tmp/www")
+
+
+def test_a_node_takes_a_task_out_of_traffic_without_a_manager(manager: Daemon) -> None:
+    workers = [f"unix://{manager.folder.parent / name / 'run' / 'shoal.sock'}" for name in ("w1", "w2")]
+    ids = [node_id(manager, name) for name in ("w1", "w2")]
+    manager.docker("network", "create", "-d", "overlay", "--attachable", "front")
+    there = ("--constraint", "node.role==worker", "--network", "front", "--mode", "global")
+    ready = ("--readiness-http", "8080/ok", "--readiness-interval", "1s", "--readiness-retries", "1")
+    create(manager, "web", *there, *ready, command=WEB)
+    create(manager, "client", *there)
+    container = {
+        (name, task["NodeID"]): task["Status"]["ContainerStatus"]["ContainerID"]
+        for name in ("web", "client")
+        for task in manager.wait_running(name, 2)
+    }
+    wait_until(saying(manager, "GET /ok on port 8080: 404 Not Found", "service", "why", "web"), what="the reason")
+
+    def on(worker: int, service: str, *command: str) -> str:
+        return run(("docker", "-H", workers[worker], "exec", container[service, ids[worker]], *command))
+
+    (vip,) = manager.get("/services/web")["Endpoint"]["VirtualIPs"]
+
+    def answering() -> int:
+        ask = f"printf 'GET /who HTTP/1.0\\r\\n\\r\\n' | nc -w 1 {vip['Addr'].partition('/')[0]} 8080 | tail -n 1"
+        return len({on(0, "client", "sh", "-c", ask) for _ in range(12)})
+
+    for worker in (0, 1):
+        on(worker, "web", "touch", "/tmp/www/ok")
+    wait_until(lambda: answering() == 2, what="both tasks to answer")
+    manager.kill()
+    try:
+        on(0, "web", "rm", "/tmp/www/ok")
+        wait_until(lambda: answering() == 1, what="the task that is not ready to be out of traffic on its own node")
+        on(0, "web", "touch", "/tmp/www/ok")
+        wait_until(lambda: answering() == 2, what="the task to be in traffic again")
+    finally:
+        manager.start()
+    manager.wait_running("web", 2)
+    manager.docker("service", "rm", "web", "client")
 
 
 def test_services_start_in_order_and_circles_are_refused(manager: Daemon) -> None:

@@ -1,5 +1,7 @@
 """The sandbox port's twin in memory: it connects nothing, remembers what it was told, and can be scripted to refuse."""
 
+import asyncio
+import errno
 from collections.abc import Sequence
 
 from cluster.api.assignment import AssignedTask
@@ -20,6 +22,9 @@ class MemorySandbox:
         self.connections: dict[Id, int] = {}
         self.ports: dict[Id, frozenset[int]] = {}
         self.refusals: dict[Id, str] = {}
+        self.asked: list[tuple[Id, int, bytes]] = []
+        self.answers: dict[int, bytes | OSError | None] = {}
+        """What a port answers, whoever's it is; None never does. Others refuse."""
 
     async def serve(self, networks: Sequence[OverlayNetwork]) -> None:
         self.served.update((network.network_id, network) for network in networks)
@@ -36,6 +41,18 @@ class MemorySandbox:
 
     async def withdraw(self, task_id: Id) -> None:
         self.calls.append(f"withdraw {task_id}")
+
+    async def admit(self, task_id: Id) -> None:
+        self.calls.append(f"admit {task_id}")
+
+    async def ask(self, task: AssignedTask, container: ContainerState, port: int, request: bytes) -> bytes:  # noqa: ARG002 - the port's
+        self.asked.append((task.id, port, request))
+        answer = self.answers.get(port, ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"))
+        if answer is None:
+            await asyncio.Event().wait()
+        if isinstance(answer, OSError):
+            raise answer
+        return answer or b""
 
     async def open_connections(self, task_id: Id) -> int:
         return self.connections.get(task_id, 0)

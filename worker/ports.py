@@ -205,6 +205,17 @@ class Sandbox(Protocol):
         """It takes no more new traffic from here, at once, quorum or not."""
         ...
 
+    async def admit(self, task_id: Id) -> None:
+        """It may take traffic again, as far as this node is concerned."""
+        ...
+
+    async def ask(self, task: AssignedTask, container: ContainerState, port: int, request: bytes) -> bytes:
+        """Connect to a TCP port of the task's where others reach it, and send the request; returns the first line of the answer.
+
+        Without a request the connection is all that is asked. The caller bounds the time. Raises OSError.
+        """
+        ...
+
     async def open_connections(self, task_id: Id) -> int:
         """Established connections to it that came through services, counted in its namespace; 0 if it is gone."""
         ...

@@ -20,15 +20,15 @@ from cluster.aio.supervise import first_of
 from cluster.api.assignment import AssignedTask
 from cluster.api.endpoint import OverlayNetwork
 from cluster.api.objects import TaskStatus
-from cluster.api.specs import Readiness
 from cluster.api.states import TaskState
 from worker import lifecycle as do
 from worker.dependencies import Dependencies
 from worker.journal import Journal
 from worker.lifecycle import SECOND, Action, Facts, LocalTask, Winding, next_action, status_of
 from worker.plan import HostFacts, UnusableTask, container_plan
-from worker.ports import ContainerState, Engine, EngineError, EngineGone, ExecResult, NoSuchImage, Sandbox, SandboxError
-from worker.readiness import Pulse, command, felt, pause, problem_of, timeout
+from worker.ports import ContainerState, Engine, EngineError, EngineGone, NoSuchImage, Sandbox, SandboxError
+from worker.prober import Prober
+from worker.readiness import Pulse, felt, pause
 from worker.reporter import Reporter
 from worker.template import TemplateError
 from worker.wording import rejected_image, start_failed
@@ -76,6 +76,7 @@ class Runner:
         self._attached_pid = 0
         self._listens_since = 0.0
         self._pulse = Pulse(ready=known.status.ready and known.state is TaskState.RUNNING)
+        self._prober = Prober(around.engine, around.sandbox, around.clock)
         self._probe_at = 0.0
         self._wakes = Latest(0)
         self._sight: tuple[int, ContainerState | None] | None = None
@@ -280,6 +281,8 @@ class Runner:
                 await around.sandbox.prepare(task)
                 self._prepared = True
             await around.sandbox.attach(task, container)
+            if self._known.state is TaskState.RUNNING and task.readiness is not None and not self._pulse.ready:
+                await around.sandbox.withdraw(task.id)  # a daemon before us took it out
         except SandboxError as error:
             self._doom(TaskState.FAILED, str(error))
             return
@@ -309,30 +312,16 @@ class Runner:
         left = self._probe_at - clock.monotonic()
         if left > 0 and await first_of(lambda: clock.sleep(left), wake) == 1:
             return
-        problem = await self._ask(readiness)
+        problem = None if container is None else await self._prober.ask(self._task, readiness, container, unwanted=self._wait_unwanted)
         if problem is None:
             return
         pulse = self._pulse = felt(self._pulse, readiness, problem)
         self._probe_at = clock.monotonic() + pause(readiness, pulse)
         if (pulse.ready, pulse.err) != (self._known.status.ready, self._known.status.err):
+            if pulse.ready is not self._known.status.ready:  # here at once, whatever it takes for the managers to tell all others
+                await (self._around.sandbox.admit if pulse.ready else self._around.sandbox.withdraw)(self._task.id)
             message = "ready" if pulse.ready else "not ready"
             self._report(do.Report(state=TaskState.RUNNING, message=message, err=pulse.err, ready=pulse.ready), container)
-
-    async def _ask(self, readiness: Readiness) -> str | None:
-        """What the command has against it; None when nobody wants to know any more."""
-        results: list[ExecResult] = []
-
-        async def run() -> None:
-            results.append(await self._around.engine.exec(self._known.container_id, command(readiness)))
-
-        try:
-            if await first_of(run, lambda: self._around.clock.sleep(timeout(readiness)), self._wait_unwanted) == 2:
-                return None
-        except EngineGone:
-            raise
-        except EngineError as error:
-            return f"readiness: {error}"
-        return problem_of(results[0] if results else None, readiness)
 
     # -- waits -----------------------------------------------------------------------------------------------------------------------------
     @property

@@ -86,6 +86,8 @@ COMMON = (
         default="5m",
     ),
     Flag("readiness-cmd", TEXT, "Command that says whether a task is fit for traffic; it never ends the task"),
+    Flag("readiness-http", TEXT, "Port and path that answer with 2xx or 3xx when a task is fit for traffic: 8080/healthz"),
+    Flag("readiness-tcp", TEXT, "Port that takes connections when a task is fit for traffic"),
     Flag("readiness-interval", POSITIVE_DURATION, "Time between two such questions (ms|s|m|h)", default="5s"),
     Flag("readiness-timeout", POSITIVE_DURATION, "Time that one answer may take (ms|s|m|h)", default="3s"),
     Flag("readiness-retries", UINT, "Failures in a row that take a task out of traffic", default="3"),

@@ -321,7 +321,8 @@ class Readiness(Value, frozen=True, kw_only=True):
     """Fit for traffic or not, asked again and again while a task runs; unlike a health check it never ends the task."""
 
     test: tuple[str, ...] = ()
-    """As a health check has it: `CMD` and words, or `CMD-SHELL` and one line for the container's shell."""
+    """As a health check has it: `CMD` and words, or `CMD-SHELL` and one line for the container's shell. Or `HTTP` and `8080/healthz`, or
+    `TCP` and `5432`: a port at which the task answers others."""
     interval: int = 0
     timeout: int = 0
     retries: int = 0

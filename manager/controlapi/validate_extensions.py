@@ -2,6 +2,7 @@
 
 from cluster.api.endpoint import CLIENT_IP
 from cluster.api.errors import InvalidArgument
+from cluster.api.probes import COMMANDS, HTTP, TCP, knock_of
 from cluster.api.specs import Dependency, Device, Extensions, Readiness
 
 MOST = 64
@@ -32,8 +33,11 @@ def check_extensions(extensions: Extensions) -> None:
 
 
 def _check_readiness(readiness: Readiness) -> None:
-    if len(readiness.test) < 2 or readiness.test[0] not in ("CMD", "CMD-SHELL"):
-        raise InvalidArgument("readiness: the test is a list that begins with CMD and words, or CMD-SHELL and one line")
+    kind, *words = readiness.test or ("",)
+    if kind in (HTTP, TCP) and len(words) == 1:
+        knock_of(readiness.test)
+    elif kind not in COMMANDS or not words:
+        raise InvalidArgument("readiness: the test is CMD and words, CMD-SHELL and one line, HTTP and 8080/path, or TCP and a port")
     if min(readiness.interval, readiness.timeout, readiness.retries) < 0:
         raise InvalidArgument("readiness: interval, timeout and retries cannot be negative")
 

@@ -50,10 +50,11 @@ def _read(name: str, read: Callable[[str], object], text: str) -> object:
 
 
 def _readiness(parts: Mapping[str, str]) -> Readiness:
-    if "cmd" not in parts:
-        raise InvalidArgument(f"label {PREFIX}readiness.cmd is missing: it is the command that says whether a task is ready")
+    tests = [(kind, parts[name]) for name, kind in _TESTS.items() if name in parts]
+    if len(tests) != 1:
+        raise InvalidArgument(f"give one of the labels {PREFIX}readiness.cmd, .http and .tcp: it says whether a task is ready")
     return Readiness(
-        test=("CMD-SHELL", parts["cmd"]),
+        test=tests[0],
         interval=int(str(_read("readiness.interval", _duration, parts.get("interval", "0s")))),
         timeout=int(str(_read("readiness.timeout", _duration, parts.get("timeout", "0s")))),
         retries=int(str(_read("readiness.retries", _count, parts.get("retries", "0")))),
@@ -114,7 +115,8 @@ def _gpus(text: str) -> tuple[DeviceRequest, ...]:
     return (DeviceRequest(count=-1 if text == "all" else _count(text), capabilities=(("gpu",),)),)
 
 
-_READINESS = frozenset(f"readiness.{part}" for part in ("cmd", "interval", "timeout", "retries"))
+_TESTS = {"cmd": "CMD-SHELL", "http": "HTTP", "tcp": "TCP"}
+_READINESS = frozenset(f"readiness.{part}" for part in (*_TESTS, "interval", "timeout", "retries"))
 _MEMBERS: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "drain-timeout": ("drain_timeout", _duration),
     "restart-backoff": ("restart_backoff", _backoff),

@@ -20,7 +20,7 @@ from cluster.aio.supervise import background, first_of
 from cluster.api.assignment import AssignedTask
 from cluster.api.endpoint import EndpointUpdate, OverlayNetwork
 from cluster.api.ids import Id
-from node_agent.network import memory, view
+from node_agent.network import asking, memory, view
 from node_agent.network.bridges import Bridges
 from node_agent.network.connections import listening, open_to, sockets_of
 from node_agent.network.desired import VXLAN_OVERHEAD, Desired, desired
@@ -370,10 +370,19 @@ class Plane:
             await self._settle()
 
     async def withdraw(self, task_id: Id) -> None:
+        await self._set_withdrawn(task_id, True)
+
+    async def admit(self, task_id: Id) -> None:
+        await self._set_withdrawn(task_id, False)
+
+    async def _set_withdrawn(self, task_id: Id, withdrawn: bool) -> None:
         local = self._known.tasks.get(task_id)
-        if local is not None and not local.withdrawn:
-            self._known = view.with_task(self._known, msgspec.structs.replace(local, withdrawn=True))
+        if local is not None and local.withdrawn is not withdrawn:
+            self._known = view.with_task(self._known, msgspec.structs.replace(local, withdrawn=withdrawn))
             await self._settle()
+
+    async def ask(self, task: AssignedTask, container: ContainerState, port: int, request: bytes) -> bytes:
+        return await asking.ask(container.pid, asking.address_of(task, container), port, request)
 
     async def open_connections(self, task_id: Id) -> int:
         local = self._known.tasks.get(task_id)

@@ -43,6 +43,12 @@ def asked(*words: str, current: dict[str, Any] | None = None, update: bool = Fal
             {"Readiness": {"Test": ["CMD-SHELL", "test -f /ok"], "Interval": 2 * SECOND, "Retries": 4}},
         ),
         (
+            ["--readiness-http", "8080/healthz", "--readiness-timeout", "1s"],
+            {"readiness": {"http": "8080/healthz", "timeout": "1s"}},
+            {"Readiness": {"Test": ["HTTP", "8080/healthz"], "Timeout": SECOND}},
+        ),
+        (["--readiness-tcp", "5432"], {"readiness": {"tcp": 5432}}, {"Readiness": {"Test": ["TCP", "5432"]}}),
+        (
             ["--depends-on", "db", "--depends-on", "job:service_completed_successfully"],
             {"depends_on": {"db": None, "job": {"condition": "service_completed_successfully"}}},
             {"DependsOn": [{"Service": "db"}, {"Service": "job", "Condition": "service_completed_successfully"}]},
@@ -80,7 +86,16 @@ def test_an_update_keeps_what_it_does_not_name() -> None:
     assert asked("--depends-on", "", current={"DependsOn": [1]}, update=True) == {"DependsOn": []}
 
 
-@pytest.mark.parametrize("words", [["--device", "kvm"], ["--gpus", "some"], ["--depends-on", ":x"], ["--readiness-interval", "1s"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--device", "kvm"],
+        ["--gpus", "some"],
+        ["--depends-on", ":x"],
+        ["--readiness-interval", "1s"],
+        ["--readiness-tcp", "1", "--readiness-cmd", "x"],
+    ],
+)
 def test_a_flag_that_cannot_be_meant_is_refused(words: list[str]) -> None:
     with pytest.raises(CliError):
         extensions.of_flags(read(words, CREATE).flags)
@@ -92,6 +107,7 @@ def test_a_flag_that_cannot_be_meant_is_refused(words: list[str]) -> None:
         {"readiness": "x"},
         {"readiness": {}},
         {"readiness": {"test": "a", "x": 1}},
+        {"readiness": {"test": "a", "tcp": 1}},
         {"gpus": "x"},
         {"devices": 5},
         {"depends_on": 5},

@@ -73,6 +73,55 @@ async def test_a_ready_task_loses_traffic_after_several_failures_and_gets_it_bac
         assert stage.engine.calls == ["create web.1.t1", "start web.1.t1"]
 
 
+@pytest.mark.parametrize(
+    ("test", "first", "problem", "then"),
+    [
+        (("HTTP", "8080/ok"), b"HTTP/1.1 503 Service Unavailable\r", "GET /ok on port 8080: 503 Service Unavailable", b"HTTP/1.0 204\r"),
+        (("HTTP", ":8080"), b"SSH-2.0-x", "port 8080 does not speak HTTP", b"HTTP/1.1 302 Found"),
+        (("TCP", "8080"), ConnectionRefusedError(111, "Connection refused"), "port 8080: connection refused", b""),
+        (("TCP", "8080"), None, "no answer within 2 s", b""),
+    ],
+)
+async def test_a_port_says_whether_it_is_ready(
+    stage: Stage, test: tuple[str, ...], first: bytes | OSError | None, problem: str, then: bytes
+) -> None:
+    async with stage.daemon() as daemon:
+        daemon.sandbox.answers[8080] = first
+        await daemon.complete(watched(readiness=replace(READINESS, test=test)), settle=2.5)
+        assert (stage.last("t1").ready, stage.last("t1").err) == (False, f"readiness: {problem}")
+        daemon.sandbox.answers[8080] = then
+        await stage.clock.advance(3.5)
+        assert stage.last("t1").ready
+        path = {":8080": b"GET / ", "8080/ok": b"GET /ok "}.get(test[1], b"")
+        assert daemon.sandbox.asked[-1][2].startswith(path)
+    assert stage.engine.execs == []
+
+
+async def test_its_node_takes_it_out_at_once_and_lets_it_in_again(stage: Stage) -> None:
+    async with stage.daemon() as daemon:
+        await daemon.complete(watched(), settle=2)
+        daemon.sandbox.calls.clear()
+        answer(stage, 1)
+        await stage.clock.advance(9)
+        assert daemon.sandbox.calls == ["withdraw t1"]
+        answer(stage)
+        await stage.clock.advance(1.5)
+        assert daemon.sandbox.calls == ["withdraw t1", "admit t1"]
+
+
+async def test_a_daemon_that_starts_anew_leaves_out_what_the_one_before_took_out(stage: Stage) -> None:
+    async with stage.daemon() as daemon:
+        await daemon.complete(watched(), settle=2)
+        answer(stage, 1)
+        await stage.clock.advance(9)
+    async with stage.daemon() as daemon:
+        await daemon.complete(watched(), settle=2)
+        assert daemon.sandbox.calls[-1] == "withdraw t1"
+        answer(stage)
+        await stage.clock.advance(1.5)
+        assert daemon.sandbox.calls[-1] == "admit t1"
+
+
 async def test_no_answer_in_time_counts_as_a_no(stage: Stage) -> None:
     answer(stage, silent=True)
     async with stage.daemon() as daemon:
@@ -110,7 +159,7 @@ def test_what_the_answers_add_up_to() -> None:
     assert felt(Pulse(ready=True, failures=1), READINESS, "no") == Pulse(failures=2, err="no")
     assert (pause(READINESS, Pulse()), pause(READINESS, Pulse(ready=True))) == (1, 4)
     assert command(Readiness(test=("CMD-SHELL", "a | b"))) == ("/bin/sh", "-c", "a | b")
-    assert problem_of(ExecResult(exit_code=0, output="fine"), READINESS) == ""
+    assert problem_of(ExecResult(exit_code=0, output="fine")) == ""
 
 
 # -- cut off -------------------------------------------------------------------------------------------------------------------------------

@@ -48,6 +48,8 @@ def labelled(**labels: str) -> ServiceSpec:
             {"readiness__cmd": "test -f /ok", "readiness__interval": "2s", "readiness__retries": "3"},
             Extensions(readiness=Readiness(test=("CMD-SHELL", "test -f /ok"), interval=2 * SECOND, retries=3)),
         ),
+        ({"readiness__http": ":80/ok"}, Extensions(readiness=Readiness(test=("HTTP", ":80/ok")))),
+        ({"readiness__tcp": "80"}, Extensions(readiness=Readiness(test=("TCP", "80")))),
     ],
 )
 def test_labels_ask_for_extensions(labels: dict[str, str], extensions: Extensions) -> None:
@@ -60,13 +62,14 @@ def test_labels_ask_for_extensions(labels: dict[str, str], extensions: Extension
         {"drain_timeout": "soon"},
         {"rebalance": "many"},
         {"readiness__interval": "1s"},
+        {"readiness__tcp": "1", "readiness__cmd": "a"},
         {"gpus": "some"},
         {"depends_on": "{"},
         {"endpoint_prefer_local": "yes"},
     ],
 )
 def test_a_label_that_cannot_be_read_is_named(labels: dict[str, str]) -> None:
-    with pytest.raises(InvalidArgument, match=r"label io\.shoal\."):
+    with pytest.raises(InvalidArgument, match=r"labels? io\.shoal\."):
         extensions_of(None, labelled(**labels))
 
 
