@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -16,8 +17,11 @@ import pytest
 
 from cluster.aio.clock import SystemClock
 from integration.worker_rig import IMAGE, Rig, dockerd, namespace, needs_engine, unmount_below
+from node_agent.network.netns import inside
 from worker.engine.claim import EngineTaken
 from worker.engine.docker import DockerEngine, TalkingToOurselves
+from worker.engine.docker_http import DockerLink
+from worker.engine.docker_images import Images
 from worker.engine.find import EngineConfig, EngineInSwarmMode, open_engine
 from worker.engine.launcher import EngineLauncher, EngineMissing
 from worker.ports import EngineError, NoSuchImage
@@ -203,6 +207,21 @@ async def test_a_private_image_is_pulled_with_the_credentials_of_its_service(rig
         await engine.pull(image, registry_auth="")  # it is here now: who may not ask the registry may still run it
     finally:
         await engine.close()
+
+
+async def test_a_registry_that_never_answers_keeps_no_image_that_is_here_from_running(rig: Rig) -> None:
+    with inside(rig.netns):
+        silent = socket.create_server(("127.0.0.1", 0))
+    with silent:
+        image = f"127.0.0.1:{silent.getsockname()[1]}/app:1"
+        await asyncio.to_thread(rig.docker, "tag", IMAGE, image)
+        link = DockerLink(rig.address)
+        try:
+            images = Images(link, CLOCK, patience=0.5)
+            await images.ensure(image, registry_auth="")
+            assert images.unreachable() == {image}
+        finally:
+            await link.close()
 
 
 async def test_tasks_that_want_the_same_image_share_one_pull(rig: Rig, registry: str) -> None:

@@ -78,7 +78,10 @@ def merge(file: bytes, flags: Mapping[str, object], *, path: str = DEFAULT_CONFI
         raise InvalidArgument(f"unable to configure the daemon with file {path}: it is not a JSON object: {wrong}") from wrong
     if unknown := sorted(set(keys) - names()):
         known = ", ".join(sorted(names()))
-        raise InvalidArgument(f"unable to configure the daemon with file {path}: unknown key {unknown[0]!r}; the keys are {known}")
+        raise InvalidArgument(
+            f"unable to configure the daemon with file {path}: unknown key {unknown[0]!r}; the keys are {known}; "
+            "dockerd's own go into engine-options"
+        )
     if both := sorted(set(keys) & set(flags)):
         raise InvalidArgument(
             f"unable to configure the daemon with file {path}: {both[0]!r} is given both as a flag and in the file; remove one of them"

@@ -11,7 +11,7 @@ from cluster.aio.clock import Clock
 from worker.engine.docker_http import DockerLink, RefusedCall, engine_words
 from worker.ports import NoSuchImage
 
-_PATIENCE = 15.0
+PATIENCE = 15.0
 """Seconds that a registry has to begin an answer when the image is here already."""
 _UNREACHABLE_FOR = 60.0
 """Seconds for which a registry that failed is not asked again about an image that is here."""
@@ -21,9 +21,10 @@ _DIGEST = re.compile(r"@[a-z0-9]+:[0-9a-f]{32,}\Z")
 class Images:
     """What an engine has, and how it gets more."""
 
-    def __init__(self, link: DockerLink, clock: Clock) -> None:
+    def __init__(self, link: DockerLink, clock: Clock, *, patience: float = PATIENCE) -> None:
         self._link = link
         self._clock = clock
+        self._patience = patience
         self._pulling: dict[tuple[str, str], _Pull] = {}
         self._failed: dict[str, float] = {}
 
@@ -50,7 +51,7 @@ class Images:
         if here is not None and self._clock.monotonic() - self._failed.get(image, float("-inf")) < _UNREACHABLE_FOR:
             return
         try:
-            await self._pull(image, registry_auth, patience=None if here is None else _PATIENCE)
+            await self._pull(image, registry_auth, patience=None if here is None else self._patience)
         except (RefusedCall, TimeoutError) as error:
             if here is None:
                 raise NoSuchImage(f"No such image: {image}: {error}") from error
@@ -72,8 +73,8 @@ class Images:
     async def _pull(self, image: str, registry_auth: str, *, patience: float | None) -> None:
         headers = {"X-Registry-Auth": registry_auth} if registry_auth else {}
         query = {"fromImage": image} if _tagged(image) else {"fromImage": image, "tag": "latest"}
-        with engine_words(self._link.address):
-            async with asyncio.timeout(patience) as limit:
+        async with asyncio.timeout(patience) as limit:
+            with engine_words(self._link.address):  # inside: our own patience says nothing about the engine
                 async with self._link.stream("POST", "images/create", query=query, headers=headers) as content:
                     async for line in content:
                         limit.reschedule(None)  # the registry answered: from here on it takes as long as it takes
