@@ -68,6 +68,8 @@ class NodeStatus(Value, frozen=True, kw_only=True):
     state: NodeState = NodeState.UNKNOWN
     message: str = ""
     addr: str = ""
+    away: int = 0
+    """ns that it announced to be away for, a restart; 0 once it is back. Each leader counts them from when it began to wait."""
 
 
 class RaftMember(Value, frozen=True, kw_only=True):

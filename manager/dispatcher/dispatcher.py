@@ -35,7 +35,7 @@ from cluster.api.specs import DispatcherConfig
 from cluster.api.states import NodeState
 from manager.dispatcher.endpoints import Views
 from manager.dispatcher.liveness import MISSED_BEATS, Liveness
-from manager.dispatcher.nodes import ORPHANED_AFTER, node_changes, orphans, role_of
+from manager.dispatcher.nodes import ORPHANED_AFTER, absences, departure, node_changes, orphans, role_of
 from manager.dispatcher.session import NodeSession, Surroundings
 from manager.dispatcher.statuses import BATCH, Reports, status_changes
 from manager.dispatcher.touched import touched
@@ -48,6 +48,8 @@ GATHER = 0.02
 PASS_EVERY = 1.0
 """Seconds between two looks at who is there, when nothing asks for one."""
 RETRY_AFTER = 0.1
+LONGEST_ABSENCE = 300.0
+"""Seconds that a node may announce."""
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +78,10 @@ class Dispatcher:
         self._sessions: dict[Id, NodeSession] = {}
         self._around = Surroundings(views=Views(store.snapshot), managers=managers(), roots=roots(), settled=0)
         self._liveness = Liveness(window=MISSED_BEATS * self._period)
+        self._away: dict[Id, float] = {}
+        """Seconds that were announced and may not be in the store."""
+        for node_id, seconds in absences(store.snapshot).items():
+            self._liveness.away(node_id, at=clock.monotonic(), seconds=seconds)
         self._reports = Reports()
         self._unconfirmed: list[tuple[NodeSession, int]] = []
         self._news: set[Id] = set()
@@ -182,6 +188,7 @@ class Dispatcher:
         try:
             async for message in requests:
                 self._take(session, message)
+            await self._write_absence(session)
             session.finish()
         except ShoalError as broken:
             session.fail(broken)
@@ -195,7 +202,8 @@ class Dispatcher:
         match message:
             case Beat(away_ms=away_ms):
                 if away_ms:
-                    self._liveness.away(session.node_id, at=at, seconds=away_ms / 1000)
+                    self._away[session.node_id] = seconds = min(away_ms / 1000, LONGEST_ABSENCE)
+                    self._liveness.away(session.node_id, at=at, seconds=seconds)
             case Statuses():
                 self._report(session, message)
             case EndpointsApplied(version=version):
@@ -208,6 +216,12 @@ class Dispatcher:
                 raise InvalidArgument("a session has one Hello")
             case _:
                 assert_never(message)
+
+    async def _write_absence(self, session: NodeSession) -> None:
+        """The node's daemon ends once its session does, and it may be the leader's next: its successor reads of it in the store."""
+        seconds = self._away.pop(session.node_id, 0.0)
+        while seconds and not await self._propose(departure(self._store.snapshot, session.node_id, seconds=seconds)):
+            pass
 
     def _report(self, session: NodeSession, message: Statuses) -> None:
         """Only of tasks that are the node's own; of others nothing is kept, and the node need not repeat it."""

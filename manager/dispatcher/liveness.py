@@ -2,7 +2,7 @@
 
 A node is missed when nothing came from it for a whole window. A new leader gives every node half a window more to find it, however long
 ago the last leader heard of it: where that one fell silent without a word, its nodes have to notice that first. A node that announced a
-restart is given that long.
+restart is given that long, by a new leader again.
 """
 
 from collections.abc import Iterable

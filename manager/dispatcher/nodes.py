@@ -8,7 +8,7 @@ from cluster.api.assignment import Hello
 from cluster.api.changes import Change, Put, TaskChange
 from cluster.api.ids import Id
 from cluster.api.objects import Node, NodeStatus
-from cluster.api.specs import NodeSpec
+from cluster.api.specs import SECOND, NodeSpec
 from cluster.api.states import Availability, NodeState, Role, TaskState
 from manager.store.snapshot import Snapshot
 
@@ -30,10 +30,27 @@ def node_changes(now: Snapshot, present: Mapping[Id, Hello], missed: Iterable[Id
             changes.append(Put(object=wanted, base=node.version))
     for node_id in missed:
         node = now.nodes.get(node_id)
-        if node is not None and node_id not in present and node.status.state is not NodeState.DOWN:
+        if node is not None and node_id not in present and not _is_down(node):
             status = NodeStatus(state=NodeState.DOWN, message="heartbeat failure", addr=node.status.addr)
             changes.append(Put(object=replace(node, status=status), base=node.version))
     return changes
+
+
+def departure(now: Snapshot, node_id: Id, *, seconds: float) -> list[Change]:
+    """The node announced to be away: the next leader must know of it as well."""
+    node, away = now.nodes.get(node_id), int(seconds * SECOND)
+    if node is None or node.status.away == away:
+        return []
+    return [Put(object=replace(node, status=replace(node.status, away=away)), base=node.version)]
+
+
+def absences(now: Snapshot) -> Mapping[Id, float]:
+    """Seconds, by node: those that were announced and not taken for lost yet."""
+    return {node.id: node.status.away / SECOND for node in now.nodes.values() if node.status.away and not _is_down(node)}
+
+
+def _is_down(node: Node) -> bool:
+    return node.status.state is NodeState.DOWN
 
 
 def _as_said(node: Node, hello: Hello) -> Node:

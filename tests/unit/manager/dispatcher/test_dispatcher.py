@@ -34,7 +34,7 @@ from cluster.api.errors import InvalidArgument, NoLeader, ShoalError, StaleSnaps
 from cluster.api.objects import Attachment, Cluster, Network, Node, NodeDescription, NodeStatus, Service, Task, TaskStatus
 from cluster.api.specs import ClusterSpec, DispatcherConfig, NetworkSpec, NodeSpec, ServiceSpec
 from cluster.api.states import Kind, NodeState, Role, TaskState
-from manager.dispatcher.dispatcher import Dispatcher
+from manager.dispatcher.dispatcher import LONGEST_ABSENCE, Dispatcher
 from manager.dispatcher.nodes import ORPHANED_AFTER
 from manager.store.memory import MemoryProposer
 from manager.store.store import Store
@@ -369,6 +369,36 @@ async def test_an_announced_restart_costs_nothing(swarm: Swarm) -> None:
         await swarm.pass_time(2, other)
         assert swarm.node_state("n1") is NodeState.READY
         await swarm.pass_time(2, other)
+        assert swarm.node_state("n1") is NodeState.DOWN
+
+
+async def test_an_announced_restart_is_known_to_the_next_leader_when_the_session_has_ended(swarm: Swarm) -> None:
+    async with swarm.dispatching("n1", "n2") as [line, _]:
+        line.say(Beat(away_ms=30_000), None)
+        await swarm.clock.advance(0)
+        assert line.ended
+    async with swarm.dispatching("n2") as [other]:
+        await swarm.pass_time(29, other)
+        assert swarm.node_state("n1") is NodeState.READY
+        await swarm.pass_time(2, other)
+        assert swarm.node_state("n1") is NodeState.DOWN
+
+
+async def test_an_announced_restart_is_over_for_the_next_leader_too_once_the_node_is_back(swarm: Swarm) -> None:
+    async with swarm.dispatching("n1") as [line]:
+        line.say(Beat(away_ms=30_000), None)
+        await swarm.clock.advance(0)
+    async with swarm.dispatching("n1") as [back]:
+        await swarm.pass_time(1, back)
+    async with swarm.dispatching("n2") as [other]:
+        await swarm.pass_time(5, other)
+        assert swarm.node_state("n1") is NodeState.DOWN
+
+
+async def test_nobody_is_waited_for_longer_than_a_restart_can_take(swarm: Swarm) -> None:
+    async with swarm.dispatching("n1", "n2") as [line, other]:
+        line.say(Beat(away_ms=1 << 60), None)
+        await swarm.pass_time(LONGEST_ABSENCE + 1, other)
         assert swarm.node_state("n1") is NodeState.DOWN
 
 

@@ -6,7 +6,7 @@ from cluster.api.objects import Node, NodeDescription, NodeStatus, RaftMember, S
 from cluster.api.specs import NodeSpec, ServiceSpec
 from cluster.api.states import Availability, NodeState, Role, TaskState
 from manager.dispatcher.liveness import Liveness
-from manager.dispatcher.nodes import node_changes, orphans, role_of
+from manager.dispatcher.nodes import absences, departure, node_changes, orphans, role_of
 from manager.dispatcher.statuses import BATCH, LONGEST_TEXT, Reports, status_changes
 from manager.store.apply import apply
 from manager.store.snapshot import EMPTY_SNAPSHOT, Snapshot
@@ -64,6 +64,17 @@ def test_nobody_is_missed_for_a_time_in_which_the_leader_did_not_listen() -> Non
 
 # -- nodes -----------------------------------------------------------------------------------------------------------------------------
 HELLO = Hello(description=NodeDescription(hostname="h"), addr="10.0.0.1", data_path_addr="10.1.0.1", availability="drain")
+
+
+def test_an_announced_absence_stands_until_the_node_is_back_or_taken_for_lost() -> None:
+    now = put(EMPTY_SNAPSHOT, Put(object=Node(id="n1")))
+    assert absences(now) == {}
+    gone = put(now, *departure(now, "n1", seconds=30.0))
+    assert absences(gone) == {"n1": 30.0}
+    assert departure(gone, "n1", seconds=30.0) == []
+    assert departure(gone, "unknown", seconds=30.0) == []
+    assert absences(put(gone, *node_changes(gone, {"n1": HELLO}, []))) == {}
+    assert absences(put(gone, *node_changes(gone, {}, ["n1"]))) == {}
 
 
 def test_a_node_becomes_ready_as_it_says_it_is() -> None:
