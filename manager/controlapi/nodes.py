@@ -74,4 +74,4 @@ def _others_that_stay(now: Snapshot, node: Node) -> tuple[Expect, ...]:
         raise FailedPrecondition(
             f"can't remove member {node.id} from the raft: this would result in a loss of quorum ({ready} of {len(others)} others are up)"
         )
-    return tuple(Expect(kind=Kind.NODE, id=one.id, base=one.version) for one in others)
+    return tuple(Expect(kind=Kind.NODE, id=one.id, base=one.version) for one in sorted(others, key=lambda one: one.id))
