@@ -26,8 +26,8 @@ test-integration: setup  ## Real engines, sockets and namespaces (needs root)
 
 test: lint test-fast test-integration  ## Everything
 
-sim: setup  ## Simulation of the consensus: make sim SEEDS=n
-	$(PY) -m tests.sim.raft_sim --seeds $(SEEDS)
+sim: setup  ## Simulation of the consensus and of whole managers: make sim SEEDS=n
+	$(PY) -m tests.sim.run --seeds $(SEEDS)
 
 soak: setup  ## The long forms
 	$(PY) -m pytest -q tests integration -m soak

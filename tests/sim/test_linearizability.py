@@ -27,7 +27,9 @@ GOOD = {
     "an unanswered swap that lost does nothing": [
         op(create("a"), "ok", 0, 1), op(cas("a", "b"), None, 2), op(cas("a", "c"), "ok", 3, 4), op(read(), "c", 5, 6),
     ],
-    "removed": [op(create("a"), "ok", 0, 1), op(remove(), "ok", 2, 3), op(read(), None, 4, 5), op(cas("a", "b"), "gone", 6, 7)],
+    "removed": [op(create("a"), "ok", 0, 1), op(remove(), "ok", 2, 3), op(read(), None, 4, 5), op(cas("a", "b"), "stale", 6, 7)],
+    "refused for other reasons": [op(create("a"), "refused", 0, 1), op(read(), None, 2, 3)],
+    "removing what was replaced": [op(create("b"), "ok", 0, 1), op(remove("a"), "gone", 2, 3), op(read(), "b", 4, 5)],
     "each key on its own": [op(create("a"), "ok", 0, 1, key="x"), op(read(), None, 2, 3, key="y")],
 }  # fmt: skip
 

@@ -12,6 +12,7 @@ from tests.sim.raft_checks import Broken
 from tests.sim.raft_member import SimMember
 from tests.sim.raft_mutants import CORE_MUTANTS, DISK_MUTANTS, replaced
 from tests.sim.raft_world import simulate
+from tests.sim.run import said
 
 SCRIPTS = Path(__file__).parents[1] / "scripts" / "raft"
 LENGTH = 250.0
@@ -55,7 +56,7 @@ def test_every_promise_holds_through_ten_storms(first: int) -> None:
         try:
             simulate(seed, length=LENGTH)
         except (Broken, Violation) as broken:
-            pytest.fail(f"seed {seed}: {broken}; replay with: python -m tests.sim.raft_sim --first {seed} --seeds 1 --length {LENGTH}")
+            pytest.fail(f"{broken!r}: {said('core', seed, LENGTH)}")
 
 
 def test_a_seed_replays_exactly() -> None:

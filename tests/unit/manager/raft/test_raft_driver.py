@@ -12,7 +12,7 @@ from manager.raft.core.state import Settings
 from manager.raft.driver import bootstrap
 from manager.raft.errors import MembershipRefused, NotLeader, ProposalLost, ProposalTooLarge, StorageFull, TooBusy
 from tests.sim.raft_cluster import CONFIG, Ledger, Node, cluster
-from tests.sim.raft_virtual_time import run
+from tests.sim.virtual_time import run
 
 
 def now() -> float:

@@ -8,7 +8,7 @@ from random import Random
 from cluster.aio.supervise import background
 from manager.raft.core.membership import MemberId
 from manager.raft.transport import PeerStreams
-from tests.sim.raft_virtual_time import run
+from tests.sim.virtual_time import run
 
 B = MemberId("b")
 

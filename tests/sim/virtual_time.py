@@ -11,12 +11,13 @@ T = TypeVar("T")
 class _Selector(selectors.SelectSelector):
     """Asked to wait for some time, it lets that time pass on the loop's clock instead."""
 
-    def __init__(self, pass_time: Callable[[float], None]) -> None:
+    def __init__(self, pass_time: Callable[[float], None], *, is_alone: bool) -> None:
         super().__init__()
         self._pass_time = pass_time
+        self._is_alone = is_alone
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(0)
+        ready = [] if self._is_alone else super().select(0)
         if not ready:
             if timeout is None:
                 raise RuntimeError("everybody waits, and nothing will ever happen")
@@ -25,11 +26,11 @@ class _Selector(selectors.SelectSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Starts at second 1000."""
+    """Starts at second 1000. One that `is_alone` has no threads or sockets to look after, and need not ask."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_alone: bool = False) -> None:
         self._now = 1000.0
-        super().__init__(_Selector(self._pass))
+        super().__init__(_Selector(self._pass, is_alone=is_alone))
 
     def time(self) -> float:
         return self._now

@@ -1,0 +1,82 @@
+"""A manager's disk on virtual time: slow or full as the weather has it, and the power may fail before or after any sync."""
+
+from collections.abc import Callable
+from random import Random
+
+import msgspec
+
+from manager.raft.core.effects import Persist
+from manager.raft.core.entries import HardState
+from manager.raft.errors import StorageFull
+from manager.raft.memory import MemoryStorage
+from manager.raft.ports import SnapshotSink
+from manager.raft.writer import LoopWriter
+
+
+class DiskWeather(msgspec.Struct):
+    """How the disks are."""
+
+    slow: float = 0.0
+    """How often a sync takes a second instead of a millisecond."""
+    crash: float = 0.0
+    """How often the power fails at a sync."""
+
+    def calm(self) -> None:
+        self.slow = self.crash = 0.0
+
+
+class Disk(MemoryStorage):
+    """What survives the daemon; `power_fails` ends the life of who writes."""
+
+    def __init__(self, rng: Random, weather: DiskWeather) -> None:
+        super().__init__()
+        self.is_full = False
+        self.rng = rng
+        self.weather = weather
+        self.power_fails: Callable[[], None] = lambda: None
+
+    def sync(self) -> None:
+        if self._staged is None:
+            return
+        if self.is_full:
+            raise StorageFull("memory", "the weather is so")
+        draw = self.rng.random()
+        if draw < self.weather.crash / 2:
+            self.power_fails()
+            return
+        super().sync()
+        if draw < self.weather.crash:
+            self.power_fails()
+
+    def install_snapshot(self, sink: SnapshotSink, hard: HardState | None) -> None:
+        if self.is_full:
+            raise StorageFull("memory", "the weather is so")
+        if self.rng.random() < self.weather.crash:
+            self.power_fails()
+            return
+        super().install_snapshot(sink, hard)
+
+    def seconds(self) -> float:
+        """For the next sync."""
+        return self.rng.uniform(0.3, 1.5) if self.rng.random() < self.weather.slow else self.rng.uniform(0.0005, 0.004)
+
+
+class DiskWriter(LoopWriter):
+    """Writes for one life of a daemon, each time as long as the disk takes; nothing once that life is over."""
+
+    def __init__(self, disk: Disk, *, is_alive: Callable[[], bool], on_order: Callable[[Persist], None]) -> None:
+        super().__init__(disk)
+        self._disk = disk
+        self._is_alive = is_alive
+        self._on_order = on_order
+
+    def order(self, order: Persist) -> None:
+        self._on_order(order)
+        super().order(order)
+
+    def _serve_in(self, seconds: float) -> None:
+        super()._serve_in(seconds if self._desk.is_stuck else self._disk.seconds())
+
+    def _serve(self) -> None:
+        if self._is_alive():
+            super()._serve()

@@ -1,0 +1,163 @@
+"""What befalls a cluster of managers, and when: drawn from the seed. Each world has some kinds of fault only, so that these meet more."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from random import Random
+from typing import Protocol, TypeVar
+
+from msgspec.structs import replace
+
+from cluster.api.commands import UpdateNode
+from cluster.api.errors import ShoalError
+from cluster.api.ids import from_bytes
+from cluster.api.specs import NodeSpec
+from cluster.api.states import Availability, Role
+from manager.manager import Manager
+from tests.sim.manager_checks import Trace
+from tests.sim.manager_clients import NoAnswer
+from tests.sim.manager_disk import DiskWeather
+from tests.sim.manager_host import Host
+from tests.sim.manager_network import Network, Weather
+from tests.sim.manager_worker import Mishaps
+
+T = TypeVar("T")
+
+
+class Stage(Protocol):
+    """Where the storm rages."""
+
+    hosts: list[Host]
+    network: Network
+    weather: Weather
+    disks: DiskWeather
+    mishaps: Mishaps
+    trace: Trace
+    loop: asyncio.AbstractEventLoop
+    is_calm: bool
+
+    def leader(self) -> Host | None: ...
+
+    def down(self, host: Host, *, power: bool) -> None:
+        """For a while."""
+        ...
+
+    async def ask(self, work: Callable[[Manager], Awaitable[T]], *, patience: float) -> T: ...
+
+
+class Storm:
+    """Faults one after the other, until it is over."""
+
+    def __init__(self, world: Stage, rng: Random) -> None:
+        self._world = world
+        self._rng = rng
+
+    async def run(self, until: float) -> None:
+        world, rng = self._world, self._rng
+        world.weather.loss = rng.choice((0.0, 0.02, 0.1))
+        world.weather.repeats = rng.choice((0.0, 0.05))
+        world.weather.late = rng.choice((0.0, 0.02, 0.1))
+        world.disks.slow = rng.choice((0.0, 0.0, 0.01))
+        world.disks.crash = rng.choice((0.0, 0.0, 0.002, 0.01))
+        world.mishaps.failing = rng.choice((0.0, 0.2))
+        kinds: list[Callable[[], None]] = [
+            self._crash, self._crash_leader, self._power_failure, self._cut_off, self._cut_off_leader, self._cut_some, self._fill_disk,
+            self._hand_over, self._promote, self._demote, self._drain,
+        ]  # fmt: skip
+        chosen = rng.sample(kinds, k=rng.randint(2, 6))
+        pause = rng.choice((0.7, 1.5, 3.0))
+        while world.loop.time() < until:
+            await asyncio.sleep(rng.expovariate(1 / pause))
+            fault = rng.choice(chosen)
+            world.trace.note(f"storm: {fault.__name__}")
+            fault()
+
+    # -- machines ------------------------------------------------------------------------------------------------------------------------
+    def _crash(self) -> None:
+        self._world.down(self._rng.choice(self._world.hosts), power=self._rng.random() < 0.3)
+
+    def _crash_leader(self) -> None:
+        leader = self._world.leader()
+        if leader is not None:
+            self._world.down(leader, power=self._rng.random() < 0.3)
+
+    def _power_failure(self) -> None:
+        for host in self._world.hosts:
+            self._world.down(host, power=True)
+
+    def _fill_disk(self) -> None:
+        disk = self._rng.choice(self._world.hosts).disk
+        if disk is not None:
+            disk.is_full = True
+            self._later(self._rng.uniform(1.0, 4.0), lambda: setattr(disk, "is_full", False))
+
+    # -- links ---------------------------------------------------------------------------------------------------------------------------
+    def _cut_off(self) -> None:
+        self._isolate(self._rng.choice(self._world.hosts))
+
+    def _cut_off_leader(self) -> None:
+        leader = self._world.leader()
+        if leader is not None:
+            self._isolate(leader)
+
+    def _isolate(self, lonely: Host) -> None:
+        """One from all others, in both directions or in one."""
+        outward, inward = self._rng.choice(((True, True), (True, False), (False, True)))
+        others = [host.id for host in self._world.hosts if host is not lonely]
+        self._cut([(lonely.id, other) for other in others if outward] + [(other, lonely.id) for other in others if inward])
+
+    def _cut_some(self) -> None:
+        ids = [host.id for host in self._world.hosts]
+        pairs = [(one, other) for one in ids for other in ids if one != other]
+        self._cut(self._rng.sample(pairs, k=self._rng.randint(1, len(pairs) // 3)))
+
+    def _cut(self, pairs: list[tuple[str, str]]) -> None:
+        network = self._world.network
+        network.cut(pairs)
+        self._later(self._rng.uniform(0.3, 5.0), lambda: self._world.is_calm or network.mend(pairs))
+
+    # -- what operators do -----------------------------------------------------------------------------------------------------------------
+    def _hand_over(self) -> None:
+        leader = self._world.leader()
+        if leader is not None and leader.daemon is not None and leader.manager is not None:
+            leader.daemon.spawn(_quietly(leader.manager.hand_over()))
+
+    def _promote(self) -> None:
+        self._order(lambda spec: replace(spec, role=Role.MANAGER), lambda host: host.manager is None)
+
+    def _demote(self) -> None:
+        if sum(host.manager is not None for host in self._world.hosts) > 3:
+            self._order(lambda spec: replace(spec, role=Role.WORKER), lambda host: host.manager is not None)
+
+    def _drain(self) -> None:
+        availability = self._rng.choice(list(Availability))
+        self._order(lambda spec: replace(spec, availability=availability), lambda host: True)
+
+    def _order(self, change: Callable[[NodeSpec], NodeSpec], suits: Callable[[Host], bool]) -> None:
+        hosts = [host for host in self._world.hosts if suits(host)]
+        if hosts:
+            work = self.change_node(self._rng.choice(hosts), change)
+            self._world.loop.create_task(work)
+
+    async def change_node(self, host: Host, change: Callable[[NodeSpec], NodeSpec]) -> None:
+        """As an operator would, through any manager; given up if it is not answered."""
+        world = self._world
+        leader = world.leader()
+        if leader is None or leader.manager is None:
+            return
+        node = leader.manager.latest().nodes[host.id]
+        spec = change(node.spec)
+        if spec == node.spec:
+            return
+        world.trace.note(f"operator: {host.name} {spec.role} {spec.availability}")
+        command = UpdateNode(request_id=from_bytes(self._rng.randbytes(16)), id=host.id, version=node.version, spec=spec)
+        with suppress(NoAnswer, ShoalError):
+            await world.ask(lambda manager: manager.execute(command), patience=5.0)
+
+    def _later(self, seconds: float, action: Callable[[], object]) -> None:
+        self._world.loop.call_later(seconds, action)
+
+
+async def _quietly(work: Awaitable[object]) -> None:
+    with suppress(ShoalError):
+        await work
