@@ -233,10 +233,10 @@ class Cluster:
         """A host outside of the swarm."""
         return self.lab.host(name, f"{self._network}.{len(self.lab.hosts) + 101}/24")
 
-    def bring_up(self, *, managers: int = 3, workers: int = 2, archive: Path | None = None, image: str = "shoal-lab") -> Daemon:
-        """A whole swarm; returns its first manager."""
+    def bring_up(self, *flags: str, managers: int = 3, workers: int = 2, archive: Path | None = None, image: str = "shoal-lab") -> Daemon:
+        """A whole swarm, its daemons started with these flags; returns its first manager."""
         names = [*(f"m{number}" for number in range(1, managers + 1)), *(f"w{number}" for number in range(1, workers + 1))]
-        daemons = [self.add(name).start(wait=False) for name in names]
+        daemons = [self.add(name).start(*flags, wait=False) for name in names]
         for daemon in daemons:
             daemon.wait_ready()
             if archive is not None:

@@ -28,7 +28,7 @@ def cluster(archive: Path) -> Iterator[Cluster]:
         pytest.skip(reason)
     folder = Path(tempfile.mkdtemp(prefix="shoal-cluster-"))
     with Cluster("tests", folder, network="10.98.0") as running:
-        running.bring_up(managers=3, workers=2, archive=archive, image=IMAGE)
+        running.bring_up("--data-key-rotation", "3", managers=3, workers=2, archive=archive, image=IMAGE)
         yield running
     shutil.rmtree(folder, ignore_errors=True)
 

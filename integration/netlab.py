@@ -91,7 +91,7 @@ class Lab:
         """A new host on the switch; `address` with its prefix length."""
         host = Host(f"{self._prefix}-{name}", address)
         _run("ip", "netns", "add", host.name)
-        port = f"p-{name}"[:15]
+        port = self.port(name)
         _run("ip", "link", "add", "eth0", "netns", host.name, "type", "veth", "peer", "name", port, "netns", self._switch)
         _run("ip", "-n", self._switch, "link", "set", port, "master", "switch", "up")
         _run("ip", "-n", host.name, "link", "set", "lo", "up")
@@ -100,16 +100,24 @@ class Lab:
         self.hosts[name] = host
         return host
 
+    def on_the_wire(self) -> AbstractContextManager[None]:
+        """Sockets made in the block are the switch's: a packet socket sees all that passes between the hosts."""
+        return inside(Path("/run/netns") / self._switch)
+
+    def port(self, host: str) -> str:
+        """The switch's interface towards a host."""
+        return f"p-{host}"[:15]
+
     def remove(self, name: str) -> None:
         """The host is switched off for good."""
         self.hosts.pop(name).destroy()
 
     def unplug(self, name: str) -> None:
         """The host is alone from now on, though its own interface looks as before."""
-        _run("ip", "-n", self._switch, "link", "set", f"p-{name}"[:15], "nomaster")
+        _run("ip", "-n", self._switch, "link", "set", self.port(name), "nomaster")
 
     def plug(self, name: str) -> None:
-        _run("ip", "-n", self._switch, "link", "set", f"p-{name}"[:15], "master", "switch")
+        _run("ip", "-n", self._switch, "link", "set", self.port(name), "master", "switch")
 
     def destroy(self) -> None:
         """Hosts with all that runs on them, and the switch."""

@@ -1,6 +1,7 @@
 """A few hosts, each with a dockerd and a data plane, and hand-made endpoints in place of managers."""
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
@@ -11,7 +12,7 @@ import msgspec
 
 from cluster.aio.clock import SystemClock
 from cluster.api.assignment import AssignedAttachment, AssignedTask
-from cluster.api.endpoint import Backend, EndpointUpdate, OverlayNetwork, Peer, ServiceEndpoint, ServiceNetwork
+from cluster.api.endpoint import Backend, DataKey, EndpointUpdate, OverlayNetwork, Peer, ServiceEndpoint, ServiceNetwork
 from cluster.api.specs import ContainerSpec, NetworkAttachmentConfig, PortConfig, TaskSpec
 from cluster.api.states import TaskState
 from integration.netlab import IMAGE, Engine, Host, Lab, in_namespace_of
@@ -23,7 +24,7 @@ INGRESS_SUBNET = "10.96.0.0/20"
 PORT = 8000
 
 
-def network(number: int, *, internal: bool = False) -> OverlayNetwork:
+def network(number: int, *, internal: bool = False, encrypted: bool = False) -> OverlayNetwork:
     subnet = f"10.50.{number}"
     return OverlayNetwork(
         network_id=f"net{number}".ljust(25, "0"),
@@ -32,7 +33,12 @@ def network(number: int, *, internal: bool = False) -> OverlayNetwork:
         gateway=f"{subnet}.1",
         vni=4096 + number,
         internal=internal,
+        options={"encrypted": ""} if encrypted else {},
     )
+
+
+def data_key(number: int) -> DataKey:
+    return DataKey(id=number, key=os.urandom(32))
 
 
 class Node:
@@ -71,7 +77,14 @@ class Node:
 
     def name_server(self) -> int:
         """The process id of this node's name server."""
-        control = str(self.folder / "run" / "dns.sock").encode()
+        return self._companion("dns.sock")
+
+    def sealer(self) -> int:
+        """The process id of what seals this node's packets."""
+        return self._companion("crypt.sock")
+
+    def _companion(self, socket_name: str) -> int:
+        control = str(self.folder / "run" / socket_name).encode()
         found = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if control in path.read_bytes()]
         assert len(found) == 1, found
         return found[0]
@@ -107,11 +120,12 @@ class Rig:
         self.services: dict[str, ServiceEndpoint] = {}
         self.tasks: dict[str, Task] = {}
         self.version = 0
+        self.keys = (data_key(1), data_key(2))
         self._count = 1
         self._servers: list[asyncio.Server | asyncio.BaseTransport] = []
 
-    async def tell(self) -> None:
-        """Everything, to every node; each must acknowledge it."""
+    async def tell(self, *nodes: Node) -> None:
+        """Everything, to every node unless some are named; each must acknowledge it."""
         self.version += 1
         update = EndpointUpdate(
             version=self.version,
@@ -120,12 +134,14 @@ class Rig:
             networks=tuple(self.networks.values()),
             services=tuple(self.services.values()),
             ingress_subnet=INGRESS_SUBNET,
+            data_keys=self.keys if any(one.encrypted for one in self.networks.values()) else (),
         )
         # In two parts, as the manager sends what is large.
         first = msgspec.structs.replace(update, services=())
         rest = EndpointUpdate(version=self.version, services=update.services)
-        await asyncio.gather(*(node.plane.update(first, more=True) for node in self.nodes))
-        told = await asyncio.gather(*(node.plane.update(rest) for node in self.nodes))
+        told_ones = nodes or self.nodes
+        await asyncio.gather(*(node.plane.update(first, more=True) for node in told_ones))
+        told = await asyncio.gather(*(node.plane.update(rest) for node in told_ones))
         assert set(told) == {self.version}
 
     def service(

@@ -39,6 +39,7 @@ from manager.ca.rotation_loop import RotationKeeper
 from manager.ca.service import CertificateService
 from manager.ca.trust import trusted
 from manager.controlapi.control import Control
+from manager.data_keys import ROTATE_AFTER, DataKeyKeeper
 from manager.dispatcher.dispatcher import Dispatcher as LeaderDispatcher
 from manager.gateway import Gateway
 from manager.guests import GuestDesk
@@ -88,6 +89,10 @@ class ManagerParts(Struct, frozen=True, kw_only=True):
     serial: Callable[[], int]
     signer: Signer | None = None
     """For clusters with external CAs."""
+    draw_key: Callable[[], bytes]
+    """32 bytes that nobody can guess."""
+    rotate_keys_after: float = ROTATE_AFTER
+    """Seconds between two keys of encrypted networks."""
 
 
 class Manager:
@@ -266,6 +271,7 @@ class Manager:
                 dispatcher.run,
                 membership.run,
                 RotationKeeper(self._store, self._proposer, parts.clock).run,
+                DataKeyKeeper(self._store, self._proposer, parts.clock, draw=parts.draw_key, period=parts.rotate_keys_after).run,
                 Allocator(self._store, self._proposer, parts.clock).run,
                 LeavingNetworks(self._store, self._proposer, parts.clock).run,
                 Scheduler(self._store, self._proposer, parts.clock).run,

@@ -47,6 +47,8 @@ class Config(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_f
     """What init and join advertise unless they are told: an address or an interface."""
     shutdown_timeout: int = 15
     """Seconds that stopping may take; whatever hangs then is cut off."""
+    data_key_rotation: int = 43200
+    """Seconds between two keys of encrypted networks, while this node leads."""
 
     @property
     def data(self) -> Path:
@@ -107,13 +109,18 @@ def check(config: Config) -> None:
         raise InvalidArgument("no address to listen on: give at least one -H, such as unix:///run/shoal/shoal.sock")
     for host in config.hosts:
         _check_host(host, config)
-    name, _, port = config.metrics_addr.rpartition(":")
-    if config.metrics_addr and (not name or not _is_port(port)):
-        raise InvalidArgument(f"bad metrics address {config.metrics_addr!r}: write host:port, such as 127.0.0.1:9323")
-    if config.shutdown_timeout < 1:
-        raise InvalidArgument(f"shutdown timeout {config.shutdown_timeout} is too short: give it at least 1 second")
+    _check_metrics_addr(config.metrics_addr)
+    for what, seconds in (("shutdown timeout", config.shutdown_timeout), ("data key rotation", config.data_key_rotation)):
+        if seconds < 1:
+            raise InvalidArgument(f"{what} {seconds} is too short: give it at least 1 second")
     if not config.data_root.startswith("/") or not config.exec_root.startswith("/"):
         raise InvalidArgument("--data-root and --exec-root must be absolute paths")
+
+
+def _check_metrics_addr(address: str) -> None:
+    name, _, port = address.rpartition(":")
+    if address and (not name or not _is_port(port)):
+        raise InvalidArgument(f"bad metrics address {address!r}: write host:port, such as 127.0.0.1:9323")
 
 
 def _check_host(host: str, config: Config) -> None:

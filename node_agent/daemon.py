@@ -44,6 +44,7 @@ from node_agent.inventory import Inventory
 from node_agent.leaving import clear
 from node_agent.local_swarm import LocalSwarm
 from node_agent.metrics import Metrics, NodeCollector, NothingElse, SwarmCollector
+from node_agent.network.crypt.driver import announcement, driver_name
 from node_agent.network.engine_networks import DockerNetworks
 from node_agent.parts import NodeParts
 from node_agent.state import StateFolder
@@ -116,6 +117,7 @@ async def _serve(config: Config, reload: Reload, *, sockets: Sockets, state: Sta
             clock=clock,
             rng=rng,
             runtime=config.runtime,
+            rotate_keys_after=config.data_key_rotation,
             socket=_socket_path(config) if config.socket_rewrite else "",
         )
         swarm = LocalSwarm(
@@ -131,7 +133,7 @@ async def _serve(config: Config, reload: Reload, *, sockets: Sockets, state: Sta
         async with background(*loops, *answering), _signals(partial(_reload, reload, inventory)) as told:
             machine.tame_collector()
             machine.notify("READY=1")
-            log.info("shoald %s is ready: %s", VERSION, ", ".join(config.hosts))
+            log.info("shoald %s is ready: %s; encrypted networks: %s", VERSION, ", ".join(config.hosts), announcement())
             await told.wait()
             machine.notify("STOPPING=1")
             log.info("stopping; containers go on")
@@ -157,7 +159,7 @@ def _answering(
     """The HTTP API over sockets that listen already."""
     events = EventLog(clock)
     link = EngineLink(engine.address.removeprefix("unix://"))
-    product = Product(version=VERSION)
+    product = Product(version=VERSION, encryption=driver_name())
     crossings = SwarmCrossings(swarm, networks)
     meeting = Meeting(link, crossings, our_socket=_socket_path(config) if config.socket_rewrite else None)
     metrics = Metrics([NodeCollector(VERSION, lambda: swarm.state, swarm.live_tasks), SwarmCollector(swarm.latest, swarm.raft_status)])

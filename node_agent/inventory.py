@@ -14,6 +14,7 @@ from cluster.api.objects import EngineDescription, NodeDescription
 from cluster.api.specs import DiscreteResource, GenericResource, NamedResource, Platform, Reservations
 from node_agent.addresses import routes
 from node_agent.config import Config
+from node_agent.network.crypt.driver import driver_name
 from worker.ports import Engine, EngineError, EngineInfo
 
 log = logging.getLogger(__name__)
@@ -22,8 +23,9 @@ LOOK_EVERY = 30.0
 """Seconds."""
 
 
-def describe(info: EngineInfo, config: Config, *, hostname: str, subnets: tuple[str, ...]) -> NodeDescription:
-    """A node's description, from what its engine and its host say. Pure."""
+def describe(info: EngineInfo, config: Config, *, hostname: str, subnets: tuple[str, ...], encryption: str = "") -> NodeDescription:
+    """A node's description, from what its engine and its host say. `encryption`: the driver of encrypted networks here. Pure."""
+    plugins = (*info.plugins, {"Type": "OverlayEncryption", "Name": encryption}) if encryption else info.plugins
     return NodeDescription(
         hostname=hostname,
         platform=Platform(architecture=info.architecture, os=info.os),
@@ -32,7 +34,7 @@ def describe(info: EngineInfo, config: Config, *, hostname: str, subnets: tuple[
             memory_bytes=info.memory_bytes,
             generic_resources=generic_resources(config.node_generic_resources),
         ),
-        engine=EngineDescription(engine_version=info.version, labels=merged_labels(info.labels, config.label_map), plugins=info.plugins),
+        engine=EngineDescription(engine_version=info.version, labels=merged_labels(info.labels, config.label_map), plugins=plugins),
         subnets=subnets,
     )
 
@@ -68,11 +70,13 @@ class Inventory:
             memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         )
         self._trouble: tuple[str, ...] = ()
+        self._encryption = driver_name()
         self.description = Latest(self._describe())
 
     def _describe(self) -> NodeDescription:
         hostname = self._config.hostname or socket.gethostname()
-        return replace(describe(self._info, self._config, hostname=hostname, subnets=tuple(routes())), trouble=self._trouble)
+        described = describe(self._info, self._config, hostname=hostname, subnets=tuple(routes()), encryption=self._encryption)
+        return replace(described, trouble=self._trouble)
 
     def reconfigure(self, config: Config) -> None:
         """Other labels or resources from now on."""

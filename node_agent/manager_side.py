@@ -65,6 +65,8 @@ async def managing(
             rng=parts.rng,
             draw_id=machine.draw_id,
             serial=machine.draw_serial,
+            draw_key=machine.draw_key,
+            rotate_keys_after=parts.rotate_keys_after,
             signer=CfsslSigner(lambda: identity.value),
         )
     )

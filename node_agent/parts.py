@@ -23,3 +23,5 @@ class NodeParts(Struct, frozen=True, kw_only=True):
     """Folder for what a reboot may take."""
     socket: str
     """Our API's socket, for tasks that mount docker.sock; empty leaves them the engine's."""
+    rotate_keys_after: float
+    """Seconds between two keys of encrypted networks, while this node leads."""

@@ -32,6 +32,11 @@ class Guest(Value, frozen=True, kw_only=True):
     aliases: tuple[str, ...] = ()
 
 
+def is_encrypted(options: Labels) -> bool:
+    """Whether a network's options ask for it: `--opt encrypted`, which has no value, or any but a false one."""
+    return options.get("encrypted", "false").lower() not in ("false", "0", "f")
+
+
 class OverlayNetwork(Value, frozen=True, kw_only=True):
     network_id: Id
     name: str
@@ -44,6 +49,24 @@ class OverlayNetwork(Value, frozen=True, kw_only=True):
     """0: derived from the underlay."""
     options: Labels = {}
     guests: tuple[Guest, ...] = ()
+
+    @property
+    def encrypted(self) -> bool:
+        return is_encrypted(self.options)
+
+
+class DataKey(Value, frozen=True, kw_only=True):
+    """A key of the cluster that packets of encrypted networks are sealed with. In memory and in the sealed log only; never shown."""
+
+    id: int
+    """1.. in the order in which they were drawn."""
+    key: bytes
+    """32 bytes."""
+    made_at: int = 0
+    """ns, the leader's wall clock."""
+
+    def __repr__(self) -> str:
+        return f"DataKey(id={self.id})"
 
 
 class Backend(Value, frozen=True, kw_only=True):
@@ -97,3 +120,5 @@ class EndpointUpdate(Value, frozen=True, kw_only=True):
     mark_base: int = 20
     ingress_subnet: str = ""
     """The node link's subnet, a /20 at least: a node's address on it is the subnet's base + its number."""
+    data_keys: tuple[DataKey, ...] | None = None
+    """All that are valid, when any changed; of a node on no encrypted network there are none."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from msgspec import field
 from msgspec.structs import replace
 
-from cluster.api.endpoint import Guest
+from cluster.api.endpoint import DataKey, Guest
 from cluster.api.ids import Id
 from cluster.api.specs import (
     ClusterSpec,
@@ -332,6 +332,8 @@ class Cluster(Value, frozen=True, kw_only=True, tag="cluster", tag_field="t"):
     """SWMKEY-1-...: what every manager seals its own keys with while autolock is on. As secret as the CA's key."""
     fenced: tuple[Id, ...] = ()
     """Managers that a forced new cluster went on without: what they say as managers counts again once they are members anew."""
+    data_keys: tuple[DataKey, ...] = ()
+    """What encrypted networks are sealed with: the former, the present and the next key, in order of their ids."""
 
 
 Object = Cluster | Node | Service | Task | Network | Secret | Config

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from cluster.api.changes import Change, Put, Remember, Remove
 from cluster.api.commands import CreateNetwork, RemoveNetwork
+from cluster.api.endpoint import is_encrypted
 from cluster.api.errors import Conflict, FailedPrecondition, Forbidden, InvalidArgument, NotFound, NotSupported
 from cluster.api.objects import Network, Task
 from cluster.api.specs import IPAMConfig, NetworkSpec
@@ -79,11 +80,10 @@ def _check_spec(spec: NetworkSpec) -> None:
         raise InvalidArgument("ingress network cannot be attachable")
     if spec.ingress and spec.internal:
         raise InvalidArgument("ingress network cannot be internal")
-    if spec.options.get("encrypted", "false").lower() not in ("false", "0", "f"):  # the option without a value means yes
+    if spec.ingress and is_encrypted(spec.options):
         raise NotSupported(
-            f"network {spec.name} cannot be encrypted: overlays are not yet, and its traffic would go in the clear. Leave the option "
-            "'encrypted' out, and if the nodes do not trust what is between them, give them an encrypted link (swarm init and join "
-            "--data-path-addr)"
+            "the ingress network cannot be encrypted: leave the option 'encrypted' out. What must not be read between the nodes belongs "
+            "on an encrypted overlay of its own"
         )
     if spec.enable_ipv4 is False:
         raise InvalidArgument("a network of the swarm needs IPv4")

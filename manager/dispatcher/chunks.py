@@ -38,7 +38,7 @@ def endpoint_parts(update: EndpointUpdate) -> list[Endpoints]:
         return [Endpoints(update=update)]
     updates = [replace(update, services=())]
     for batch in _batches(update.services, _service_bytes):
-        updates.append(replace(update, complete=False, peers=None, networks=None, gone_services=(), services=batch))
+        updates.append(replace(update, complete=False, peers=None, networks=None, data_keys=None, gone_services=(), services=batch))
     return [*(Endpoints(update=one, more=True) for one in updates[:-1]), Endpoints(update=updates[-1])]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from cluster.api.endpoint import CLIENT_IP, Backend, EndpointUpdate, OverlayNetwork, Peer, ServiceEndpoint, ServiceNetwork
+from cluster.api.endpoint import CLIENT_IP, Backend, DataKey, EndpointUpdate, OverlayNetwork, Peer, ServiceEndpoint, ServiceNetwork
 from cluster.api.ids import Id
 from cluster.api.objects import Service, Task
 from cluster.api.states import Membership, NodeState, TaskState
@@ -32,6 +32,7 @@ class Plane(Struct, frozen=True, kw_only=True, gc=False):
     networks: Mapping[Id, OverlayNetwork] = {}
     services: Mapping[Id, ServiceEndpoint] = {}
     settings: Settings = Settings()
+    data_keys: tuple[DataKey, ...] = ()
 
 
 class Views:
@@ -95,7 +96,8 @@ def complete(views: Views, node_id: Id) -> tuple[Plane, EndpointUpdate]:
     networks = networks_on(views.now, node_id)
     peers, settings = views.common
     services = _met(views, views.candidates(networks) | views.publishing(), networks)
-    plane = Plane(peers=peers, networks=networks, services=services, settings=settings)
+    keys = data_keys_for(views.now, networks)
+    plane = Plane(peers=peers, networks=networks, services=services, settings=settings, data_keys=keys)
     return plane, _update(plane, version=views.now.version, complete=True)
 
 
@@ -112,9 +114,10 @@ def step(views: Views, node_id: Id, plane: Plane, touched: Iterable[Id], *, move
     services = {**plane.services, **changed}
     for one in gone:
         del services[one]
-    after = Plane(peers=peers, networks=networks, services=services, settings=settings)
-    same_peers, same_networks = peers == plane.peers, networks == plane.networks
-    if same_peers and same_networks and not changed and not gone and settings == plane.settings:
+    keys = data_keys_for(views.now, networks)
+    after = Plane(peers=peers, networks=networks, services=services, settings=settings, data_keys=keys)
+    same_peers, same_networks, same_keys = peers == plane.peers, networks == plane.networks, keys == plane.data_keys
+    if same_peers and same_networks and same_keys and not changed and not gone and settings == plane.settings:
         return plane, None
     update = EndpointUpdate(
         version=views.now.version,
@@ -125,6 +128,7 @@ def step(views: Views, node_id: Id, plane: Plane, touched: Iterable[Id], *, move
         vxlan_port=settings.vxlan_port,
         mark_base=settings.mark_base,
         ingress_subnet=settings.ingress_subnet,
+        data_keys=None if same_keys else keys,
     )
     return after, update
 
@@ -139,6 +143,7 @@ def _update(plane: Plane, *, version: int, complete: bool) -> EndpointUpdate:
         vxlan_port=plane.settings.vxlan_port,
         mark_base=plane.settings.mark_base,
         ingress_subnet=plane.settings.ingress_subnet,
+        data_keys=plane.data_keys,
     )
 
 
@@ -160,6 +165,12 @@ def networks_on(now: Snapshot, node_id: Id) -> dict[Id, OverlayNetwork]:
     ids = {one.network_id for task in now.tasks_on(node_id).values() if not task.state.ended for one in task.attachments}
     ids |= {network.id for network in now.networks.values() if any(guest.node_id == node_id for guest in network.guests)}
     return {one: overlay(now.networks[one]) for one in ids if one in now.networks}
+
+
+def data_keys_for(now: Snapshot, networks: Mapping[Id, OverlayNetwork]) -> tuple[DataKey, ...]:
+    """None for a node that has nothing to seal or open."""
+    is_needed = any(network.encrypted for network in networks.values())
+    return now.cluster.data_keys if is_needed and now.cluster is not None else ()
 
 
 # -- what all nodes share --------------------------------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ class Product:
     name: str = "Shoal"
     version: str
     commit: str = ""
+    encryption: str = "none"
+    """The driver of encrypted overlays on this host."""
 
     @property
     def server(self) -> str:
@@ -88,8 +90,8 @@ class System:
         try:
             reply = await self._link.call("GET", "/info")
         except EngineDown as down:
-            return json_response(info_view(_info_without_engine(), swarm, [f"WARNING: {down}", *warnings]))
-        return json_response(info_view(reply.json(), swarm, warnings)) if reply.ok else reply.respond()
+            return json_response(info_view(_info_without_engine(), swarm, [f"WARNING: {down}", *warnings], self._product.encryption))
+        return json_response(info_view(reply.json(), swarm, warnings, self._product.encryption)) if reply.ok else reply.respond()
 
 
 def version_view(engine: Mapping[str, Any], product: Product, *, trouble: str = "") -> Mapping[str, Any]:
@@ -109,9 +111,10 @@ def version_view(engine: Mapping[str, Any], product: Product, *, trouble: str = 
     }
 
 
-def info_view(engine: Mapping[str, Any], swarm: Mapping[str, Any], warnings: Sequence[str]) -> Mapping[str, Any]:
-    """The engine's /info in which `Swarm` is wholly ours and both have warned."""
-    return {**engine, "Swarm": swarm, "Warnings": [*(engine.get("Warnings") or ()), *warnings] or None}
+def info_view(engine: Mapping[str, Any], swarm: Mapping[str, Any], warnings: Sequence[str], encryption: str = "none") -> Mapping[str, Any]:
+    """The engine's /info in which `Swarm` is wholly ours, both have warned, and what encrypts overlays is named."""
+    security = [*(engine.get("SecurityOptions") or ()), f"name=overlay-encryption,driver={encryption}"]
+    return {**engine, "SecurityOptions": security, "Swarm": swarm, "Warnings": [*(engine.get("Warnings") or ()), *warnings] or None}
 
 
 def _without_engine() -> Mapping[str, Any]:

@@ -9,9 +9,11 @@ from ipaddress import IPv4Network
 from cluster.api.endpoint import OverlayNetwork, Peer
 from cluster.api.ids import Id
 from cluster.api.values import Value
+from node_agent.network.crypt.peering import End
+from node_agent.network.crypt.plan import ENCRYPTED_OVERHEAD, CryptPlan, EncryptedNetwork, crypt_port
 from node_agent.network.firewall import firewall_chains, firewall_lookups
 from node_agent.network.ingress import NOTHING_HELD, Holding, Places, Published, ingress_chains, ingress_lookups
-from node_agent.network.naming import LINK_DEVICE, LINK_VNI, TABLE, bridge_of, link_address, vxlan_of
+from node_agent.network.naming import LINK_DEVICE, LINK_VNI, TABLE, bridge_of, link_address, tap_of, vxlan_of
 from node_agent.network.parts import Part, per_network
 from node_agent.network.ports import BridgeNetwork
 from node_agent.network.tables import Table
@@ -22,7 +24,10 @@ VXLAN_OVERHEAD = 50
 
 
 class Tunnel(Value, frozen=True, kw_only=True):
-    """A VXLAN device and who is behind it: an overlay's is enslaved to the engine's bridge, the node link has an address of its own."""
+    """A VXLAN device and who is behind it: an overlay's is enslaved to the engine's bridge, the node link has an address of its own.
+
+    An encrypted overlay has a TAP device instead, and no VXLAN device that its packets could leave by in the clear.
+    """
 
     key: str
     """The network's id, or the link's device name: what a problem with it is reported by."""
@@ -36,6 +41,7 @@ class Tunnel(Value, frozen=True, kw_only=True):
     prefix: int = 0
     entries: Mapping[str, str] = {}
     """An address behind it (a remote task's, another node's on the link) -> the data path address of its node."""
+    encrypted: bool = False
 
 
 class Desired(Value, frozen=True, kw_only=True):
@@ -50,6 +56,8 @@ class Desired(Value, frozen=True, kw_only=True):
     published: Mapping[tuple[str, int, str], tuple[str, ...]] = {}
     """(protocol, port, `entering` or `arriving`) -> where the node's table sends it; for what must be forgotten when a destination goes."""
     mark_base: int = 20
+    encryption: CryptPlan | None = None
+    """What is to be sealed; None when no network here is encrypted. Without the keys, which are not for keeping."""
 
 
 class SandboxRules(Value, frozen=True, kw_only=True):
@@ -94,6 +102,7 @@ def desired(
         published={(port.protocol, port.port, "entering"): (*port.local, *port.remote) for port in ports}
         | {(port.protocol, port.port, "arriving"): port.arriving for port in ports},
         mark_base=view.mark_base,
+        encryption=_encryption(view, me, tunnels, underlay_mtu),
     )
 
 
@@ -112,7 +121,7 @@ def _other_nodes(view: View, me: Peer) -> dict[int, str]:
 
 # -- overlays and the link -------------------------------------------------------------------------------------------------------------
 def mtu_of(network: OverlayNetwork, underlay_mtu: int) -> int:
-    return network.mtu or underlay_mtu - VXLAN_OVERHEAD
+    return network.mtu or underlay_mtu - (ENCRYPTED_OVERHEAD if network.encrypted else VXLAN_OVERHEAD)
 
 
 def _overlay(network: OverlayNetwork, view: View, me: Peer, underlay_mtu: int, parts: Sequence[Part]) -> Tunnel:
@@ -121,14 +130,28 @@ def _overlay(network: OverlayNetwork, view: View, me: Peer, underlay_mtu: int, p
         entries.update(membership.remote)
     return Tunnel(
         key=network.network_id,
-        device=vxlan_of(network.network_id),
+        device=tap_of(network.network_id) if network.encrypted else vxlan_of(network.network_id),
         bridge=bridge_of(network.network_id),
         vni=network.vni,
         local=me.addr,
         port=view.vxlan_port,
         mtu=mtu_of(network, underlay_mtu),
         entries=entries,
+        encrypted=network.encrypted,
     )
+
+
+def _encryption(view: View, me: Peer, tunnels: Iterable[Tunnel], underlay_mtu: int) -> CryptPlan | None:
+    networks = tuple(
+        EncryptedNetwork(network_id=tunnel.key, device=tunnel.device, vni=tunnel.vni, entries=tunnel.entries)
+        for tunnel in tunnels
+        if tunnel.encrypted
+    )
+    if not networks:
+        return None
+    ends = {peer.node_id: End(node_id=peer.node_id, number=peer.number, address=peer.addr) for peer in view.peers.values()}
+    others = tuple(end for end in ends.values() if end.node_id != me.node_id)
+    return CryptPlan(me=ends[me.node_id], port=crypt_port(view.vxlan_port), mtu=underlay_mtu, peers=others, networks=networks)
 
 
 def _node_link(view: View, me: Peer, underlay_mtu: int) -> Tunnel:
@@ -150,7 +173,9 @@ def _node_link(view: View, me: Peer, underlay_mtu: int) -> Tunnel:
 # -- the node's table ------------------------------------------------------------------------------------------------------------------
 def _node_table(view: View, tunnels: Iterable[Tunnel], ports: list[Published], places: Places, holding: Holding) -> Table:
     chains = ingress_chains(ports, mark_base=view.mark_base, numbers=places.numbers)
-    chains |= firewall_chains(vxlan_port=view.vxlan_port, vnis=[tunnel.vni for tunnel in tunnels])
+    open_vnis = [tunnel.vni for tunnel in tunnels if not tunnel.encrypted]
+    crypt = crypt_port(view.vxlan_port) if any(tunnel.encrypted for tunnel in tunnels) else 0
+    chains |= firewall_chains(vxlan_port=view.vxlan_port, vnis=open_vnis, crypt_port=crypt)
     lookups = ingress_lookups(ports, places, mark_base=view.mark_base, holding=holding)
     lookups |= firewall_lookups(
         nodes=[peer.addr for peer in view.peers.values()], bridges=[tunnel.bridge for tunnel in tunnels if tunnel.bridge]

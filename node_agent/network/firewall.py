@@ -13,10 +13,14 @@ from node_agent.network.tables import Chain, Lookup
 _TASK_BRIDGES = f'{{ "{BRIDGE_PREFIX}*", "{GATEWAY_BRIDGE}" }}'
 
 
-def firewall_chains(*, vxlan_port: int, vnis: Iterable[int]) -> dict[str, Chain]:
-    """`c_forward`: into a task's bridge only from that bridge, or by a published port. `c_tunnel`: our VXLAN only from our nodes."""
+def firewall_chains(*, vxlan_port: int, vnis: Iterable[int], crypt_port: int = 0) -> dict[str, Chain]:
+    """`c_forward`: into a task's bridge only from that bridge, or by a published port. `c_tunnel`: our VXLAN only from our nodes, and
+    what is sealed, if there is any: who can forge neither need not keep us busy trying.
+    """
     numbers = ", ".join(str(vni) for vni in sorted(vnis))
     tunnel = (f"udp dport {vxlan_port} @th,96,24 {{ {numbers} }} ip saddr != @nodes drop",) if numbers else ()
+    if crypt_port:
+        tunnel = (*tunnel, f"udp dport {crypt_port} ip saddr != @nodes drop")
     return {
         "c_forward": Chain(
             hook="type filter hook forward priority -10",

@@ -9,6 +9,8 @@ from cluster.api.ids import Id
 
 BRIDGE_PREFIX = "sb-"
 VXLAN_PREFIX = "sv-"
+ENCRYPTED_PREFIX = "sc-"
+"""The TAP device of an encrypted overlay, which has it in place of the VXLAN device."""
 LINK_DEVICE = "shoal_link"
 """The node-to-node link: ingress traffic between the node it came in through and the node that runs the task."""
 GATEWAY_BRIDGE = "shoal_gw"
@@ -28,6 +30,10 @@ def bridge_of(network_id: Id) -> str:
 
 def vxlan_of(network_id: Id) -> str:
     return VXLAN_PREFIX + network_id[:12]
+
+
+def tap_of(network_id: Id) -> str:
+    return ENCRYPTED_PREFIX + network_id[:12]
 
 
 def engine_network_of(network_id: Id) -> str:

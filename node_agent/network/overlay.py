@@ -7,9 +7,10 @@ that somebody deleted and a daemon that was killed half way are all the same cas
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from node_agent.network.crypt import tap
 from node_agent.network.desired import Tunnel
 from node_agent.network.marks import ROUTING_PRIORITY, number_mark, number_mask, routing_number, routing_table
-from node_agent.network.naming import BRIDGE_PREFIX, GATEWAY_BRIDGE, LINK_DEVICE, VXLAN_PREFIX, mac_of
+from node_agent.network.naming import BRIDGE_PREFIX, ENCRYPTED_PREFIX, GATEWAY_BRIDGE, LINK_DEVICE, VXLAN_PREFIX, mac_of
 from node_agent.network.netlink import Netlink, NetlinkError, Request
 from node_agent.network.rtnetlink import (
     Link,
@@ -52,14 +53,14 @@ class Devices:
         if not recheck and self._held == tunnels:
             return {}
         there = links(self._kernel)
-        ours = [link for name, link in there.items() if name.startswith(VXLAN_PREFIX) or name == LINK_DEVICE]
+        ours = [link for name, link in there.items() if name.startswith((VXLAN_PREFIX, ENCRYPTED_PREFIX)) or name == LINK_DEVICE]
         self._kernel.do(*(delete_link(link.index) for link in ours if link.name not in tunnels))
         problems = {}
         for tunnel in tunnels.values():
             if problem := _problem_of(lambda tunnel=tunnel: self._device(tunnel, there)):  # type: ignore[misc]
                 problems[tunnel.key] = problem
         there = links(self._kernel)
-        indexes = {there[name].index: tunnel for name, tunnel in tunnels.items() if name in there}
+        indexes = {there[name].index: tunnel for name, tunnel in tunnels.items() if name in there and not tunnel.encrypted}
         self._read_back([index for index in indexes if recheck or index not in self._entries])
         self._entries = {index: self._entries.get(index, {}) for index in indexes}
         for index, tunnel in indexes.items():
@@ -73,7 +74,7 @@ class Devices:
         if tunnel.bridge and bridge is None:
             raise NetlinkError(19, f"the engine's bridge {tunnel.bridge} is missing")
         link = there.get(tunnel.device)
-        if link is not None and (link.vni, link.local, link.port) != (tunnel.vni, tunnel.local, tunnel.port):
+        if link is not None and not tunnel.encrypted and (link.vni, link.local, link.port) != (tunnel.vni, tunnel.local, tunnel.port):
             self._kernel.do(delete_link(link.index))
             link = None
         if link is None:
@@ -86,6 +87,9 @@ class Devices:
         _open_to_local_replies(tunnel.bridge or tunnel.device)
 
     def _make(self, tunnel: Tunnel) -> Link:
+        if tunnel.encrypted:
+            tap.make(tunnel.device)
+            return links(self._kernel)[tunnel.device]
         mac = mac_of(tunnel.address) if tunnel.address else ""
         self._kernel.do(add_vxlan(tunnel.device, vni=tunnel.vni, local=tunnel.local, port=tunnel.port, mtu=tunnel.mtu, mac=mac))
         return links(self._kernel)[tunnel.device]
@@ -197,7 +201,7 @@ def local_mtu(kernel: Netlink, address: str) -> int:
     """The MTU of the interface that has this address; the smallest of the host's interfaces while that one is not known."""
     there = links(kernel).values()
     index = next((index for index, here, _ in addresses(kernel) if here == address), 0)
-    own = (BRIDGE_PREFIX, VXLAN_PREFIX, GATEWAY_BRIDGE, LINK_DEVICE)
+    own = (BRIDGE_PREFIX, VXLAN_PREFIX, ENCRYPTED_PREFIX, GATEWAY_BRIDGE, LINK_DEVICE)
     others = [link.mtu for link in there if link.up and link.name != "lo" and not link.name.startswith(own)]
     return next((link.mtu for link in there if link.index == index), min(others, default=1500))
 

@@ -23,7 +23,8 @@ from cluster.api.ids import Id
 from node_agent.network import asking, memory, view
 from node_agent.network.bridges import Bridges
 from node_agent.network.connections import listening, open_to, sockets_of
-from node_agent.network.desired import VXLAN_OVERHEAD, Desired, desired
+from node_agent.network.crypt.driver import Encryption, choose
+from node_agent.network.desired import Desired, desired, mtu_of
 from node_agent.network.dns.client import NameServer, NameServerGone
 from node_agent.network.holding import PortHolder
 from node_agent.network.ingress import Holding
@@ -83,6 +84,7 @@ class Plane:
         self._on_trouble = on_trouble
         self._trouble: tuple[str, ...] = ()
         self._names = NameServer(control=runtime / "dns.sock", namespace=namespace, resolv_conf=resolv_conf)
+        self.encryption = Encryption(choose(control=runtime / "crypt.sock", namespace=namespace))
         self._turn = asyncio.Lock()
         self._said: set[str] = set()
         self._asked = 0
@@ -107,6 +109,7 @@ class Plane:
     async def close(self) -> None:
         """Let go. Kernel and name server go on as they are; the next daemon takes up from there."""
         await self._names.close()
+        await self.encryption.close()
         if self._kernel is not None:
             await self._in_worker(Kernel.close)
         self._give_up_ports()
@@ -118,6 +121,7 @@ class Plane:
             mark_base = self._known.view.mark_base
             self._known = Known()
             await self._names.stop()
+            await self.encryption.stop()
             self._give_up_ports()
             await self._in_worker(lambda kernel: kernel.clear(mark_base))
             await self._bridges.look()
@@ -129,13 +133,13 @@ class Plane:
         self._ports.close()
 
     async def run(self) -> None:
-        """Look whether everything is still as it should be, for ever; at once when the name server has ended."""
+        """Look whether everything is still as it should be, for ever; at once when a process beside us has ended."""
         async with background(self._relay.run, self._look_again):
             await asyncio.get_running_loop().create_future()
 
     async def _look_again(self) -> None:
         while True:
-            await first_of(lambda: self._clock.sleep(self._repair_seconds), self._names.wait_gone)
+            await first_of(lambda: self._clock.sleep(self._repair_seconds), self._names.wait_gone, self.encryption.wait_gone)
             await self.repair()
 
     async def repair(self) -> None:
@@ -144,7 +148,7 @@ class Plane:
             await self._bridges.look()
             for key in self._known.used_networks:
                 if key in self._known.networks:
-                    await self._bridges.need(self._known.networks[key], self._mtu - VXLAN_OVERHEAD)
+                    await self._need_bridge(self._known.networks[key])
             if self._known.view.version and self._clock.monotonic() - self._started > ORPHAN_SECONDS:
                 await self._bridges.sweep(self._is_used)
         except (EngineError, SandboxError) as problem:
@@ -167,7 +171,9 @@ class Plane:
 
     async def _round(self, *, recheck: bool) -> None:
         known = self._known
-        wanted, parts, holding, self._outcome = await self._in_worker(lambda kernel: self._hold(kernel, known, recheck))
+        wanted, parts, holding, outcome = await self._in_worker(lambda kernel: self._hold(kernel, known, recheck))
+        unsealed = await self.encryption.hold(wanted.encryption, recheck=recheck)
+        self._outcome = msgspec.structs.replace(outcome, tunnels={**unsealed, **outcome.tunnels})
         self._relay.serve(self._ports.relays)
         self._tell_trouble(parts, holding)
         if known.view.version:
@@ -195,12 +201,13 @@ class Plane:
             f"port {number}/{protocol} of service {owners.get((protocol, address, number), '?')} is not served here: {who} has it"
             for (protocol, address, number), who in sorted(holding.taken.items())
         )
-        if trouble == self._trouble:
-            return
         for one in sorted(set(trouble) - set(self._trouble)):
             log.warning("data plane: %s; it is taken over once that is free", one)
-        self._trouble = trouble
-        self._on_trouble(trouble)
+        for one in sorted(set(self.encryption.trouble) - set(self._trouble)):
+            log.warning("data plane: %s", one)
+        if self._trouble != (trouble := (*trouble, *self.encryption.trouble)):
+            self._trouble = trouble
+            self._on_trouble(trouble)
 
     def _hold(self, kernel: Kernel, known: Known, recheck: bool) -> tuple[Desired, list[Part], Holding, Outcome]:
         me = known.view.peers.get(self._node_id)
@@ -244,6 +251,7 @@ class Plane:
         With `more`, the update goes on in the next call and counts once it is whole: its first part would forget every service.
         """
         before = self._known.view
+        self.encryption.learn(update)
         self._coming = view.merge(self._coming or before, update)
         if more:
             return self._applied
@@ -311,9 +319,12 @@ class Plane:
             network = self._known.networks.get(key)
             if network is None:
                 raise SandboxError(f"task {name} is on network {key}, which this node was not told of")
-            await self._bridges.need(network, network.mtu or self._mtu - VXLAN_OVERHEAD)
+            await self._need_bridge(network)
         if local.uses_gateway and await self._bridges.need_gateway(self._mtu):
             await self._in_worker(Kernel.open_gateway)
+
+    async def _need_bridge(self, network: OverlayNetwork) -> None:
+        await self._bridges.need(network, mtu_of(network, self._mtu))
 
     def _name_server_of(self, local: LocalTask) -> str:
         gateways = self._bridges.gateways

@@ -247,7 +247,8 @@ class Daemon:
         manager = Manager(
             ManagerParts(
                 node_id=host.id, addr=host.address, raft=raft, peers=peers, store=store, remotes=self._remotes, clock=host.clock,
-                rng=self._rng, draw_id=self.draw_id, serial=lambda: 1, signer=RoleSigner(),
+                rng=self._rng, draw_id=self.draw_id, serial=lambda: 1, draw_key=lambda: self._rng.randbytes(32),
+                signer=RoleSigner(),
             )
         )  # fmt: skip
         server = Server(self, manager.authorize)

@@ -47,6 +47,7 @@ from cluster.api.specs import (
 from cluster.api.states import Availability, Kind, NodeState, Role, TaskState
 from manager.controlapi.admission import Admission
 from manager.controlapi.admit import admit
+from manager.dispatcher.assign import overlay
 from manager.store.apply import apply
 from manager.store.snapshot import EMPTY_SNAPSHOT, Snapshot
 
@@ -149,8 +150,7 @@ def test_a_network_is_made_once() -> None:
         (network(ingress=True, attachable=True), InvalidArgument, "ingress network cannot be attachable"),
         (network(ingress=True, internal=True), InvalidArgument, "ingress network cannot be internal"),
         (network(enable_ipv4=False), InvalidArgument, "needs IPv4"),
-        (network(options={"encrypted": ""}), NotSupported, "cannot be encrypted: overlays are not yet"),
-        (network(options={"encrypted": "true"}), NotSupported, "--data-path-addr"),
+        (network(ingress=True, options={"encrypted": ""}), NotSupported, "the ingress network cannot be encrypted"),
         (network(ipam=IPAM(driver="x")), InvalidArgument, "IPAM driver 'x'"),
         (network(ipam=subnet("10.1")), InvalidArgument, "invalid subnet 10.1"),
         (network(ipam=subnet("10.0.0.0/30")), InvalidArgument, "prefix must be between"),
@@ -164,6 +164,13 @@ def test_a_network_is_made_once() -> None:
 def test_networks_that_cannot_be(command: CreateNetwork, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         admit(EMPTY_SNAPSHOT, command)
+
+
+@pytest.mark.parametrize(("value", "encrypted"), [("", True), ("true", True), ("1", True), ("false", False), ("0", False)])
+def test_an_overlay_is_encrypted_when_its_options_say_so(value: str, encrypted: bool) -> None:
+    now = done(EMPTY_SNAPSHOT, network(options={"encrypted": value}))
+    assert overlay(now.networks["id-front"]).encrypted is encrypted
+    assert now.networks["id-front"].spec.options == {"encrypted": value}
 
 
 def test_a_subnet_is_given_once() -> None:

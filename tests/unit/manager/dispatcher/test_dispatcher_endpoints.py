@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from cluster.api.changes import Change, ChangeSet, Put, Remove, TaskChange
-from cluster.api.endpoint import EndpointUpdate, ServiceNetwork
+from cluster.api.endpoint import DataKey, EndpointUpdate, ServiceNetwork
 from cluster.api.objects import Attachment, Cluster, Endpoint, Network, Node, NodeStatus, Service, Task, TaskStatus, VirtualIP
 from cluster.api.specs import EndpointSpec, NetworkAttachmentConfig, NetworkSpec, PortConfig, ServiceSpec, TaskSpec
 from cluster.api.states import Kind, NodeState, TaskState
@@ -198,3 +198,48 @@ def test_a_new_peer_is_told_with_all_others() -> None:
     assert update.peers is not None
     assert [one.number for one in update.peers] == [1, 2, 3]
     assert update.ingress_subnet == "10.255.0.0/20"
+
+
+# -- encrypted networks ----------------------------------------------------------------------------------------------------------------
+KEYS = (DataKey(id=1, key=b"a" * 32), DataKey(id=2, key=b"b" * 32))
+
+
+def encrypted(now: Snapshot) -> Snapshot:
+    """The same with `net2` encrypted, and the cluster's keys."""
+    cluster, net = now.cluster, now.networks["net2"]
+    assert cluster is not None
+    spec = replace(net.spec, options={"encrypted": ""})
+    return put(
+        now, Put(object=replace(cluster, data_keys=KEYS), base=cluster.version), Put(object=replace(net, spec=spec), base=net.version)
+    )
+
+
+def test_keys_go_to_nodes_on_encrypted_networks_alone() -> None:
+    now = put(encrypted(FRONT), task("t1", "s1", "n1", "net1"), task("t2", "s2", "n2", "net2"))
+    assert told(now, "n1").data_keys == ()
+    assert told(now, "n2").data_keys == KEYS
+
+
+def test_keys_come_with_the_first_task_on_such_a_network_and_go_with_the_last() -> None:
+    now = encrypted(FRONT)
+    plane, _ = complete(Views(now), "n1")
+    now = put(now, task("t2", "s2", "n1", "net2"))
+    plane, update = step(Views(now), "n1", plane, ["s2"], moved=True)
+    assert update is not None
+    assert update.data_keys == KEYS
+    now = put(now, Remove(kind=Kind.TASK, id="t2"))
+    plane, update = step(Views(now), "n1", plane, ["s2"], moved=True)
+    assert update is not None
+    assert update.data_keys == ()
+
+
+def test_a_rotation_is_told_at_once_and_nothing_else_with_it() -> None:
+    now = put(encrypted(FRONT), task("t2", "s2", "n1", "net2"))
+    plane, _ = complete(Views(now), "n1")
+    assert now.cluster is not None
+    rotated = (*KEYS, DataKey(id=3, key=b"c" * 32))
+    now = put(now, Put(object=replace(now.cluster, data_keys=rotated), base=now.cluster.version))
+    plane, update = step(Views(now), "n1", plane, (), moved=False)
+    assert update is not None
+    assert (update.data_keys, update.peers, update.networks, update.services) == (rotated, None, None, ())
+    assert step(Views(now), "n1", plane, (), moved=False)[1] is None

@@ -32,3 +32,9 @@ def test_info_has_our_swarm_and_both_warnings() -> None:
     assert shown["Swarm"] == {"LocalNodeState": "active"}
     assert shown["Warnings"] == ["WARNING: No swap limit support", "WARNING: ours"]
     assert info_view({}, {}, [])["Warnings"] is None
+
+
+def test_info_names_what_encrypts_overlays_beside_what_the_engine_is_secured_by() -> None:
+    shown = info_view({"SecurityOptions": ["name=seccomp,profile=default"]}, {}, [], "userspace")
+    assert shown["SecurityOptions"] == ["name=seccomp,profile=default", "name=overlay-encryption,driver=userspace"]
+    assert info_view({}, {}, [])["SecurityOptions"] == ["name=overlay-encryption,driver=none"]

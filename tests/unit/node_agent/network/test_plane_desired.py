@@ -2,7 +2,7 @@
 
 import msgspec
 
-from cluster.api.endpoint import Backend, EndpointUpdate, OverlayNetwork, Peer, ServiceEndpoint, ServiceNetwork
+from cluster.api.endpoint import Backend, DataKey, EndpointUpdate, OverlayNetwork, Peer, ServiceEndpoint, ServiceNetwork
 from cluster.api.specs import PortConfig
 from node_agent.network.desired import Desired, desired
 from node_agent.network.ingress import Published
@@ -224,3 +224,31 @@ def test_remembered_parts_equal_fresh_ones_when_a_task_a_node_or_the_link_change
     ]
     for state in states:
         assert memory.of(state, PEERS[0]) == parts(state)
+
+
+# -- encrypted overlays ----------------------------------------------------------------------------------------------------------------
+SECRET = msgspec.structs.replace(NET, options={"encrypted": ""})
+
+
+def test_an_encrypted_overlay_has_no_vxlan_device_that_anything_could_leave_by_in_the_clear() -> None:
+    web = service(backend("a", 1, net="10.0.1.2"), backend("b", 2, net="10.0.1.3"))
+    plain = known(web, tasks=(local("a"),))
+    assert want(plain).encryption is None
+    state = msgspec.structs.replace(plain, view=msgspec.structs.replace(plain.view, networks={NET.network_id: SECRET}))
+    wanted = want(state)
+    assert set(wanted.tunnels) == {"sc-net100000000", "shoal_link"}
+    assert wanted.tunnels["sc-net100000000"].mtu == 1412, "28 of IP and UDP, 32 of ours, 28 around what the MTU counts"
+    plan = wanted.encryption
+    assert plan is not None
+    assert (plan.me.number, plan.port, plan.mtu, [peer.address for peer in plan.peers]) == (1, 4791, 1500, ["192.0.2.2", "192.0.2.3"])
+    assert [(one.device, one.vni, one.entries) for one in plan.networks] == [("sc-net100000000", 4097, {"10.0.1.3": "192.0.2.2"})]
+    assert wanted.node_table is not None
+    rules = wanted.node_table.chains["c_tunnel"].rules
+    assert "4097" not in rules[0], "the kernel has no device for it, and takes such packets from nobody"
+    assert rules[1] == "udp dport 4791 ip saddr != @nodes drop"
+
+
+def test_keys_are_no_part_of_what_is_written_down() -> None:
+    update = EndpointUpdate(version=5, complete=True, data_keys=(DataKey(id=1, key=b"k" * 32),))
+    assert b"kkkk" in msgspec.msgpack.encode(update)
+    assert b"kkkk" not in msgspec.msgpack.encode(Known(view=merge(View(), update)))
