@@ -32,8 +32,8 @@ class Founded(Struct, frozen=True, kw_only=True):
     """Wall clock, ns."""
 
 
-def found(request: InitRequest, *, listen: str, advertise: str, data_path: str, now: int) -> Founded:
-    """Decide on a new cluster. Raises InvalidArgument."""
+def found(request: InitRequest, *, listen: str, advertise: str, data_path: str, subnets: tuple[str, ...], now: int) -> Founded:
+    """Decide on a new cluster; `subnets` are the networks that this host is on. Raises InvalidArgument."""
     if request.force_new_cluster:
         raise InvalidArgument("there is no swarm on this node to force a new cluster from; use swarm init without --force-new-cluster")
     if request.availability not in {"", *(one.value for one in Availability)}:
@@ -80,6 +80,7 @@ def found(request: InitRequest, *, listen: str, advertise: str, data_path: str, 
             default_addr_pool=pools,
             subnet_size=subnet_size,
             data_path_port=port,
+            subnets=subnets,
         ),
         at=now,
     )

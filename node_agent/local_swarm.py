@@ -22,11 +22,12 @@ from cluster.api.ids import Id
 from cluster.api.states import Availability, Role
 from cluster.rpc.identity import Identity, facts
 from cluster.rpc.tokens import parse
+from manager.allocator.room import crowded
 from manager.logbroker.selection import LogRequest
 from manager.raft.config import RaftStatus
 from manager.store.snapshot import Snapshot
 from node_agent import machine
-from node_agent.addresses import split_port
+from node_agent.addresses import routes, split_port
 from node_agent.api import views
 from node_agent.api.backend import InitRequest, JoinRequest, LocalState, ManagerView
 from node_agent.api.swarm import tls_info
@@ -231,7 +232,8 @@ class LocalSwarm:
             await first_of(partial(events.follow, node.manager.store.latest), self._stopped.wait)
 
     def warnings(self) -> Sequence[str]:
-        return ()
+        now = self.latest()
+        return () if now is None else [f"WARNING: {said}" for said in crowded(now)]
 
     async def info(self) -> Mapping[str, Any]:
         remote = self.remote_managers()
@@ -337,7 +339,8 @@ class LocalSwarm:
                 request.listen_addr, request.advertise_addr or self._advertise, request.data_path_addr
             )
             self._state.forget_swarm()
-            founded = found(request, listen=listen, advertise=advertise, data_path=data_path, now=self._clock.wall())
+            here, now = tuple(routes()), self._clock.wall()
+            founded = found(request, listen=listen, advertise=advertise, data_path=data_path, subnets=here, now=now)
             await asyncio.to_thread(write_founding, self._state, founded)
             self._wanted.set(Membership(founded.facts, founded.identity, ""))
             await self._wait_active()

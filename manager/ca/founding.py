@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from cluster.api.changes import Change, Put
 from cluster.api.ids import Id
-from cluster.api.objects import Cluster, JoinTokens, Network, Node, NodeStatus, RaftMember, RootCA
+from cluster.api.objects import Cluster, JoinTokens, Network, Node, NodeDescription, NodeStatus, RaftMember, RootCA
 from cluster.api.specs import ClusterSpec, NetworkSpec, NodeSpec
 from cluster.api.states import Availability, Role
 from cluster.rpc.tokens import JoinToken, ca_digest
@@ -30,6 +30,8 @@ class Founding(Struct, frozen=True, kw_only=True):
     default_addr_pool: tuple[str, ...] = ("10.0.0.0/8",)
     subnet_size: int = 24
     data_path_port: int = 4789
+    subnets: tuple[str, ...] = ()
+    """The networks that the founding host is on: the first subnet is given before the node reports them."""
     unlock_key: str = ""
     """For autolock from the start."""
 
@@ -52,6 +54,7 @@ def founding_changes(founding: Founding) -> Sequence[Change]:
     node = Node(
         id=founding.node_id,
         spec=NodeSpec(role=Role.MANAGER, availability=founding.availability),
+        description=NodeDescription(subnets=founding.subnets),
         status=NodeStatus(addr=founding.addr.rpartition(":")[0]),
         certified_role=Role.MANAGER,
         data_path_addr=founding.data_path_addr,

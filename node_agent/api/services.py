@@ -12,6 +12,7 @@ from cluster.api.ids import Id
 from cluster.api.objects import Service
 from cluster.api.specs import Extensions, Mode, ServiceSpec, mode_of
 from cluster.api.states import Kind
+from manager.allocator.room import short_of
 from node_agent.api import views
 from node_agent.api.backend import Swarm
 from node_agent.api.edge import body_as, look_up, newest_first, version_of
@@ -63,6 +64,8 @@ class Services:
     async def create(self, request: ApiRequest) -> ApiResponse:
         spec = await body_as(request, ServiceSpec)
         fresh = self._swarm.draw_id()
+        now = self._swarm.latest()
+        short = () if now is None else tuple(short_of(now, spec))
         outcome = await self._swarm.execute(
             CreateService(
                 id=fresh,
@@ -72,8 +75,8 @@ class Services:
             )
         )
         answer: dict[str, object] = {"ID": outcome.id}
-        if outcome.warnings:
-            answer["Warnings"] = outcome.warnings
+        if warnings := (*outcome.warnings, *short):
+            answer["Warnings"] = warnings
         return json_response(answer, status=201)
 
     def _made_up(self, fresh: Id) -> str:
@@ -94,6 +97,7 @@ class Services:
         spec = await body_as(request, ServiceSpec)
         now = await self._swarm.read()
         row: Service = look_up(now, Kind.SERVICE, request.params["id"])
+        short = tuple(short_of(now, spec))
         outcome = await self._swarm.execute(
             UpdateService(
                 request_id=self._swarm.draw_id(),
@@ -107,7 +111,7 @@ class Services:
                 rollback_to=int(to),
             )
         )
-        return json_response({"Warnings": outcome.warnings or None})
+        return json_response({"Warnings": (*outcome.warnings, *short) or None})
 
     async def remove(self, request: ApiRequest) -> ApiResponse:
         row: Service = look_up(await self._swarm.read(), Kind.SERVICE, request.params["id"])

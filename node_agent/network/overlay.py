@@ -4,6 +4,7 @@ Synchronous, for the worker thread. It reads back what is there whenever it is t
 that somebody deleted and a daemon that was killed half way are all the same case.
 """
 
+import errno
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from node_agent.network.desired import Tunnel
 from node_agent.network.marks import ROUTING_PRIORITY, number_mark, number_mask, routing_number, routing_table
 from node_agent.network.naming import BRIDGE_PREFIX, ENCRYPTED_PREFIX, GATEWAY_BRIDGE, LINK_DEVICE, VXLAN_PREFIX, mac_of
 from node_agent.network.netlink import Netlink, NetlinkError, Request
+from node_agent.network.routes import meeting_route
 from node_agent.network.rtnetlink import (
     Link,
     add_address,
@@ -28,6 +30,7 @@ from node_agent.network.rtnetlink import (
     forwarding,
     links,
     neighbours,
+    routes,
     rules,
     set_bridge_port,
     set_forwarding,
@@ -78,6 +81,7 @@ class Devices:
             self._kernel.do(delete_link(link.index))
             link = None
         if link is None:
+            self._refuse_meeting(tunnel)
             link = self._make(tunnel)
         master = 0 if bridge is None else bridge.index
         if (link.master, link.mtu, link.up) != (master, tunnel.mtu, True):
@@ -85,6 +89,14 @@ class Devices:
         if tunnel.address:
             self._kernel.do(add_address(link.index, tunnel.address, tunnel.prefix))
         _open_to_local_replies(tunnel.bridge or tunnel.device)
+
+    def _refuse_meeting(self, tunnel: Tunnel) -> None:
+        """An overlay's subnet was looked at before its bridge was made; that of the node link is given to every node alike."""
+        met = meeting_route(f"{tunnel.address}/{tunnel.prefix}", routes(self._kernel), ()) if tunnel.address else None
+        if met is not None:
+            own = f"the network between the nodes ({tunnel.address}/{tunnel.prefix}) meets this host's own route {met.destination}"
+            cure = "published ports are served by this node's own tasks only; change that route, or --default-addr-pool of the swarm"
+            raise OSError(errno.EADDRNOTAVAIL, f"{own}: {cure}")
 
     def _make(self, tunnel: Tunnel) -> Link:
         if tunnel.encrypted:
@@ -145,15 +157,15 @@ class ReturnPaths:
         wanted_rules = {(number_mark(mark_base, number), mask, routing_table(number)) for number in paths}
         there = set(rules(self._kernel, ROUTING_PRIORITY))
         wanted = {} if link is None else {routing_table(number): (gateway, link.index) for number, gateway in paths.items()}
-        routes = {table: route for table, route in default_routes(self._kernel).items() if routing_number(table)}
+        there_now = {table: route for table, route in default_routes(self._kernel).items() if routing_number(table)}
         stale = [(mark, m, table) for mark, m, table in there - wanted_rules if routing_number(table)]
         self._kernel.do(
             *(delete_rule(mark=mark, mask=m, table=table, priority=ROUTING_PRIORITY) for mark, m, table in sorted(stale)),
-            *(delete_default_route(table) for table in sorted(routes.keys() - wanted.keys())),
+            *(delete_default_route(table) for table in sorted(there_now.keys() - wanted.keys())),
             *(
                 add_default_route(table, gateway=way, device=device)
                 for table, (way, device) in wanted.items()
-                if routes.get(table) != (way, device)
+                if there_now.get(table) != (way, device)
             ),
             *(add_rule(mark=mark, mask=m, table=table, priority=ROUTING_PRIORITY) for mark, m, table in sorted(wanted_rules - there)),
         )

@@ -23,7 +23,7 @@ NOW = 1_700_000_000 * 10**9
 def founded(root: Path, *, locked: bool = False) -> Founded:
     folder = StateFolder(root)
     spec = ClusterSpec(encryption_config=EncryptionConfig(auto_lock_managers=locked))
-    made = found(InitRequest(spec=spec), listen="0.0.0.0:2377", advertise="10.0.0.1:2377", data_path="10.0.0.1", now=NOW)
+    made = found(InitRequest(spec=spec), listen="0.0.0.0:2377", advertise="10.0.0.1:2377", data_path="10.0.0.1", subnets=(), now=NOW)
     write_founding(folder, made)
     folder.close()
     return made

@@ -7,11 +7,12 @@ from cluster.api.changes import ChangeSet, Put
 from cluster.api.contracts import AdmissionRequest
 from cluster.api.errors import Conflict, InvalidArgument, Unauthorized
 from cluster.api.ids import from_bytes
-from cluster.api.objects import Node, NodeStatus, RaftMember
+from cluster.api.objects import Network, Node, NodeStatus, RaftMember
 from cluster.api.specs import NodeSpec
 from cluster.api.states import NodeState, Role
 from cluster.rpc.identity import facts, new_csr, new_key
 from cluster.rpc.tokens import parse
+from manager.allocator.plan import plan
 from manager.ca.admission import admit, renew
 from manager.ca.authority import Root, issue, make_root
 from manager.ca.founding import Founding, founding_changes
@@ -38,6 +39,7 @@ def founded(authority: Root) -> Snapshot:
         manager_secret="m" * 25,
         addr="10.0.0.1:2377",
         data_path_addr="10.0.0.1",
+        subnets=("10.0.0.0/16",),
     )
     now, refusal = apply(EMPTY_SNAPSHOT, 1, ChangeSet(at=1, changes=tuple(founding_changes(founding))))
     assert refusal is None
@@ -118,3 +120,8 @@ def test_a_demoted_manager_stays_one_until_raft_has_let_it_go() -> None:
 def test_a_removed_node_gets_no_certificate() -> None:
     with pytest.raises(Unauthorized, match="not part of this swarm"):
         renew(founded(root()), NEWCOMER)
+
+
+def test_the_first_network_of_a_new_swarm_keeps_off_the_networks_of_its_founder() -> None:
+    given = [change.object for change in plan(founded(root())).changes if isinstance(change, Put) and isinstance(change.object, Network)]
+    assert [network.subnet for network in given] == ["10.1.0.0/20"]
