@@ -38,6 +38,8 @@ class SwarmCollector(Collector):
             yield GaugeMetricFamily("shoal_raft_commit_index", "Last committed entry.", value=raft.commit)
             yield GaugeMetricFamily("shoal_raft_applied_index", "Last applied entry.", value=raft.applied)
             yield GaugeMetricFamily("shoal_raft_waiting_proposals", "Proposals not yet applied.", value=raft.waiting)
+            stuck = raft.storage_problem is not None
+            yield GaugeMetricFamily("shoal_raft_storage_problem", "Whether the Raft log's disk is full or does not answer.", value=stuck)
             yield GaugeMetricFamily("shoal_event_loop_stalls", "Times the event loop was silent for over 100 ms.", value=raft.stalls)
 
 

@@ -21,6 +21,7 @@ class RaftConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     linger_seconds: float = 0.001  # how long the news of a commit waits for entries to ride with
     slice_seconds: float = 0.010  # applying goes on for this long before others get their turn
     stall_seconds: float = 0.1  # a tick later than this is logged and counted
+    disk_ticks: int = 20  # a write that takes longer makes a leader hand over to a member whose disk answers
     snapshot_window: int = 8  # chunks on their way to a peer
     snapshot_patience: float = 1.0  # without an answer for this long, chunks are sent again
     snapshot_attempts: int = 10

@@ -37,6 +37,8 @@ from manager.raft.core.entries import Command, Configure, Entry, HardState
 from manager.raft.core.events import Event, Persisted, Received, StepDown, Suspect, TellCommit, Tick, TransferLeadership, Unreachable
 from manager.raft.core.membership import Add, Change, Demote, Member, MemberId, Membership, Promote, Remove
 from manager.raft.core.state import Leader
+from manager.raft.core.transfer import is_outrun
+from manager.raft.disk import DiskHealth
 from manager.raft.errors import NotLeader, StorageFailed, StorageFull
 from manager.raft.ports import StateMachine, Storage, Transport
 from manager.raft.proposals import Proposals
@@ -66,7 +68,7 @@ class Raft:
         self._wake = asyncio.Event()
         self._outgoing: dict[MemberId, list[Said]] = {}
         self._heard_from: dict[MemberId, str] = {}
-        self._full: StorageFull | None = None
+        self._disk = DiskHealth(patience_ticks=self.config.disk_ticks, tick_seconds=self.config.tick_seconds)
         self._failure: BaseException | None = None
         self._stalls = 0
         core = self.config.core
@@ -111,7 +113,7 @@ class Raft:
         reader = self._storage.open_snapshot()
         if reader is not None:
             self._applier.add_restore(reader)
-        self._put_wake()
+        self._wake.set()
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
@@ -124,9 +126,17 @@ class Raft:
                 self._stalls += 1
                 log.warning("the event loop was silent for %.0f ms", late * 1000)
             self._barriers.tick()
-            if self._full is None:  # who cannot write must not stand for election
-                self._inbox.append(Tick())
+            self._mind_disk()
             self._wake.set()
+
+    def _mind_disk(self) -> None:
+        """Who cannot write must not stand for election, nor lead while somebody else could."""
+        state, disk = self._core.state, self._disk
+        disk.tick(outrun_at=state.log.durable if is_outrun(state) else None)
+        if disk.problem is None or isinstance(state.role, Leader):
+            self._inbox.append(Tick())
+        if disk.is_outrun:
+            self.step_down(because=disk.problem)
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
         """Step all that came, perform what it asks, apply for a while."""
@@ -155,6 +165,7 @@ class Raft:
             case Send(to=to, message=message):
                 self._say(to, message)
             case Persist():
+                self._disk.ordered(effect.ticket)
                 self._writer.order(effect)
             case Apply(entries=entries):
                 self._applier.add(entries)
@@ -171,15 +182,12 @@ class Raft:
             case SendSnapshot(to=to, snapshot=snapshot):
                 self._snapshots.send(to, snapshot)
             case Install():
-                self._install(effect)
+                self._disk.ordered(effect.ticket)
+                self._writer.install(effect, self._snapshots.claim(effect.snapshot))
             case RoleChanged():
                 self._on_role(effect)
             case _:
                 assert_never(effect)
-
-    def _install(self, install: Install) -> None:
-        sink = self._snapshots.claim(install.snapshot)
-        self._writer.install(install, sink)
 
     def _on_role(self, changed: RoleChanged) -> None:
         was = self.leadership.value
@@ -206,7 +214,7 @@ class Raft:
             for send in order.release:
                 self._say(send.to, send.message)
         self._flush()
-        self._put(Persisted(ticket=orders[-1].ticket))
+        self._written(orders[-1].ticket)
 
     def on_installed(self, install: Install) -> None:
         reader = self._storage.open_snapshot()
@@ -214,10 +222,14 @@ class Raft:
             self._applier.add_restore(reader)
         for send in install.release:
             self._say(send.to, send.message)
-        self._put(Persisted(ticket=install.ticket))
+        self._written(install.ticket)
+
+    def _written(self, ticket: int) -> None:
+        self._disk.written(ticket)
+        self._put(Persisted(ticket=ticket))
 
     def on_full(self, full: StorageFull | None) -> None:
-        self._full = full
+        self._disk.full(full)
         if full is None:
             log.info("the Raft log has room again")
             return
@@ -227,7 +239,7 @@ class Raft:
 
     def on_failed(self, failure: BaseException) -> None:
         self._failure = failure if isinstance(failure, StorageFailed) else StorageFailed("the Raft storage", repr(failure))
-        self._put_wake()
+        self._wake.set()
 
     # Talking to peers
 
@@ -284,15 +296,12 @@ class Raft:
         self._inbox.append(event)
         self._wake.set()
 
-    def _put_wake(self) -> None:
-        self._wake.set()
-
     # What callers want
 
     async def propose(self, payload: bytes) -> object:
         """What `StateMachine.apply` gave, once the payload is committed and applied here.
 
-        Raises `NotLeader`, `TooBusy`, `StorageFull` (nothing happened) or `ProposalLost` (it may have happened).
+        Raises `NotLeader`, `TooBusy`, `StorageFull`, `StorageStalled` (nothing happened) or `ProposalLost` (it may have happened).
         """
         self._refuse_if_unfit()
         waiter = self._proposals.enter(payload)
@@ -355,7 +364,7 @@ class Raft:
             id=self.me, term=state.term, role=state.role_name.value, leader=state.leader, commit=state.log.commit,
             applied=self._applier.applied, last_index=state.log.last_index, snapshot_index=state.log.snapshot.index,
             is_member=state.log.membership.find(self.me) is not None, waiting=self._proposals.waiting, stalls=self._stalls,
-            storage_problem=str(self._full) if self._full else None,
+            storage_problem=str(problem) if (problem := self._disk.problem) else None,
             members=tuple(self._member_status(member) for member in state.log.membership.members),
         )  # fmt: skip
 
@@ -372,8 +381,9 @@ class Raft:
         return MemberStatus(id=member.id, address=member.address, standing=member.standing, match=match, is_reachable=reachable)
 
     def _refuse_if_unfit(self) -> None:
-        if self._full is not None:
-            raise self._full
+        problem = self._disk.problem
+        if problem is not None:
+            raise problem
         if not isinstance(self._core.state.role, Leader):
             raise NotLeader(self._core.state.leader)
 

@@ -53,6 +53,17 @@ class StorageFull(Unavailable):
         self.path, self.why = path, why
 
 
+class StorageStalled(Unavailable):
+    """The disk took a write and does not say that it is done; what was ordered is written once it goes on."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"the disk of the Raft log has not finished a write for {seconds:.1f} s; see what holds it up (dmesg, iostat -x, fsfreeze), "
+            "writing goes on by itself then"
+        )
+        self.seconds = seconds
+
+
 class StorageDamaged(Internal):
     """What is on the disk is not what was written. Going on could lose acknowledged writes, so nothing is started."""
 

@@ -214,8 +214,18 @@ class LoopWriter:
 
     def __init__(self, storage: Storage, *, seconds: float = 0.001) -> None:
         self._storage = storage
-        self._seconds = seconds
+        self.seconds = seconds
         self._timer: asyncio.TimerHandle | None = None
+        self._hangs = False
+
+    def hang(self) -> None:
+        """The disk takes what it is given, and is never done with it."""
+        self._hangs = True
+
+    def thaw(self) -> None:
+        """It goes on."""
+        self._hangs = False
+        self._serve_in(self.seconds)
 
     def start(self, events: WriterEvents) -> None:
         self._events = events
@@ -242,7 +252,7 @@ class LoopWriter:
     def _put(self, job: _Job) -> None:
         self._desk.put(job)
         if self._timer is None or self._desk.is_stuck:
-            self._serve_in(self._seconds)
+            self._serve_in(self.seconds)
 
     def _serve_in(self, seconds: float) -> None:
         if self._timer is not None:
@@ -251,6 +261,8 @@ class LoopWriter:
 
     def _serve(self) -> None:
         self._timer = None
+        if self._hangs:
+            return
         try:
             self._desk.serve()
         except Exception as failure:  # noqa: BLE001 - whatever it is, the driver must know

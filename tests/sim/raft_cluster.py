@@ -74,9 +74,10 @@ class Node:
     def start(self) -> None:
         cluster = self._cluster
         self.ledger = cluster.make_machine()
+        self.writer = LoopWriter(self.storage)
         self.raft = Raft(
             self.id, self.address, storage=self.storage, machine=self.ledger, transport=cluster.network.transport_of(self.id),
-            rng=Random(f"{cluster.seed}-{self.id}"), config=cluster.config, writer=LoopWriter(self.storage),
+            rng=Random(f"{cluster.seed}-{self.id}"), config=cluster.config, writer=self.writer,
         )  # fmt: skip
         cluster.network.listen(self.address, self.raft.receive)
         self._task = asyncio.get_running_loop().create_task(self.raft.run())

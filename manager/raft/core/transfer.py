@@ -39,6 +39,14 @@ def step_down(state: State) -> None:
     state.timeout += 2 * state.settings.election_ticks
 
 
+def is_outrun(state: State) -> bool:
+    """Does a voter that answers have durably what we, who lead, have not?"""
+    if not isinstance(state.role, Leader):
+        return False
+    progress = state.role.progress
+    return any(one.match > state.log.durable and one.is_reachable for voter, one in progress.items() if voter in state.voters)
+
+
 def _furthest(state: State, role: Leader) -> MemberId | None:
     able = [(progress.match, voter) for voter, progress in role.progress.items() if voter in state.voters and progress.is_reachable]
     return max(able)[1] if able else None

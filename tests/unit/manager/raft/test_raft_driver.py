@@ -10,7 +10,7 @@ from manager.raft.config import RaftConfig
 from manager.raft.core.membership import MemberId, Standing
 from manager.raft.core.state import Settings
 from manager.raft.driver import bootstrap
-from manager.raft.errors import MembershipRefused, NotLeader, ProposalLost, ProposalTooLarge, StorageFull, TooBusy
+from manager.raft.errors import MembershipRefused, NotLeader, ProposalLost, ProposalTooLarge, StorageFull, StorageStalled, TooBusy
 from tests.sim.raft_cluster import CONFIG, Ledger, Node, cluster
 from tests.sim.virtual_time import run
 
@@ -346,6 +346,77 @@ def test_a_full_disk_gives_leadership_up_and_loses_nothing() -> None:
             old.storage.max_entries = None
             await group.until(lambda: old.ledger.entries == new.ledger.entries)
             assert old.raft.status().storage_problem is None
+
+    run(main())
+
+
+def test_a_leader_whose_disk_hangs_without_a_word_hands_over_and_comes_back_as_a_follower(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with cluster("a", "b", "c") as group:
+            old = await group.leader()
+            await old.raft.propose(b"before")
+            old.writer.hang()
+            began = now()
+            with pytest.raises(ProposalLost):
+                await old.raft.propose(b"unknown")
+            new = await group.leader(among={node for node in group.nodes if group.nodes[node] is not old})
+            assert now() - began < CONFIG.disk_ticks * CONFIG.tick_seconds + 0.6  # our patience, and an election timeout
+            await new.raft.propose(b"after")
+            with pytest.raises(StorageStalled, match="has not finished a write"):
+                await old.raft.propose(b"refused")
+            await asyncio.sleep(10)
+            assert new.raft.leadership.value.is_established
+            old.writer.thaw()
+            await group.until(lambda: old.ledger.entries == new.ledger.entries)
+            assert {b"before", b"after"} <= set(new.ledger.entries)
+            assert (old.raft.leadership.value.is_me, old.raft.status().storage_problem) == (False, None)
+
+    run(main())
+    assert "stepping down as leader" in caplog.text
+    assert "has not finished a write for 1." in caplog.text
+
+
+def test_a_leader_does_not_hand_over_to_a_disk_that_is_no_better() -> None:
+    async def main() -> None:
+        async with cluster("a", "b", "c") as group:
+            leader = await group.leader()
+            for node in group.nodes.values():
+                node.writer.seconds = 3.0 if node is leader else 2.5
+            await leader.raft.propose(b"slowly")
+            assert leader.raft.leadership.value.is_established
+
+    run(main())
+
+
+def test_a_single_manager_whose_disk_hangs_refuses_what_is_new_and_does_what_it_took() -> None:
+    async def main() -> None:
+        async with cluster("a") as group:
+            leader = await group.leader()
+            leader.writer.hang()
+            taken = asyncio.ensure_future(leader.raft.propose(b"taken"))
+            await asyncio.sleep(2)
+            assert "has not finished a write for 2." in (leader.raft.status().storage_problem or "")
+            with pytest.raises(StorageStalled):
+                await leader.raft.propose(b"refused")
+            leader.writer.thaw()
+            await taken
+            assert leader.ledger.entries == [b"taken"]
+
+    run(main())
+
+
+def test_who_cannot_write_does_not_stand_for_election() -> None:
+    async def main() -> None:
+        async with cluster("a", "b", "c") as group:
+            leader = await group.leader()
+            hung = next(node for node in group.nodes.values() if node is not leader)
+            hung.writer.hang()
+            await leader.raft.propose(b"x")
+            await asyncio.sleep(2)
+            await leader.stop()
+            term = hung.raft.status().term
+            await asyncio.sleep(5)
+            assert (hung.raft.status().role, hung.raft.status().term) == ("follower", term)
 
     run(main())
 
