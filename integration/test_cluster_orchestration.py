@@ -63,6 +63,7 @@ def node_id(manager: Daemon, name: str) -> str:
 
 
 def test_why_tells_for_each_node_what_is_missing(manager: Daemon) -> None:
+    begun = manager.docker("info", "--format", "{{.SystemTime}}")
     create(manager, "big", "--reserve-memory", "1000G", "--constraint", "node.role==worker")
     told = wait_until(saying(manager, "memory: needs", "service", "why", "big"), what="an explanation")
     assert "big: 0 of 1 tasks serve" in told
@@ -71,6 +72,13 @@ def test_why_tells_for_each_node_what_is_missing(manager: Daemon) -> None:
     (task,) = manager.get("/tasks")
     assert "memory: needs 1000 GiB" in manager.shoal("task", "why", task["ID"])
     manager.docker("service", "rm", "big")
+    now, wanted = manager.docker("info", "--format", "{{.SystemTime}}"), "label=com.docker.swarm.service.name=big"
+    events = manager.docker(
+        *("events", "--since", begun, "--until", now, "--filter", "type=task", "--filter", wanted),
+        *("--format", '{{.Action}} {{index .Actor.Attributes "state.new"}} {{.Actor.Attributes.reason}}'),
+    ).splitlines()
+    assert events[0].startswith("create new")
+    assert any(line.startswith("update pending no suitable node (") for line in events)
 
 
 def test_a_crash_loop_backs_off_and_says_so(manager: Daemon) -> None:

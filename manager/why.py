@@ -117,6 +117,21 @@ def _of_task(now: Snapshot, task: Task) -> Iterator[str]:
         yield f"task {task.replaces} stops once this one serves"
 
 
+def reason_of(now: Snapshot, task: Task) -> str:
+    """The one thing that keeps a task from being as it should be, or sends it away, in a line; empty for one that just goes its way."""
+    if task.status.err:
+        return task.status.err
+    node, service = now.nodes.get(task.node_id), now.services.get(task.service_id)
+    if not task.state.ended and task.node_id and (node is None or node.status.state is NodeState.DOWN):
+        return f"node {_called(node, task.node_id)} is {'gone' if node is None else 'down'}"
+    if not task.state.ended and task.desired_state > TaskState.COMPLETE:
+        drained = node is not None and node.spec.availability is Availability.DRAIN
+        return f"node {_called(node, task.node_id)} is drained" if drained else ""
+    if task.state is TaskState.NEW and service is not None and service.pending_reason:
+        return service.pending_reason
+    return held_back(now, task)
+
+
 def held_back(now: Snapshot, task: Task) -> str:
     """Why a task is kept from starting for long; empty for one that is not, or only waits for its turn."""
     if task.state.ended or task.desired_state is not TaskState.READY:

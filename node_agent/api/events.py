@@ -27,9 +27,9 @@ from node_agent.api.routing import Route
 
 log = logging.getLogger("shoal.api")
 
-SWARM_ONLY = frozenset({"node", "service", "secret", "config"})
+SWARM_ONLY = frozenset({"node", "service", "task", "secret", "config"})
 SWARM_TYPES = SWARM_ONLY | {"network"}
-ACTORS = frozenset({"config", "container", "daemon", "image", "network", "node", "plugin", "secret", "service", "volume"})
+ACTORS = frozenset({"config", "container", "daemon", "image", "network", "node", "plugin", "secret", "service", "task", "volume"})
 FILTERS = ACTORS | {"event", "label", "scope", "type"}
 RETRY = 0.5  # seconds between tries to reach an engine that is away
 OVERLAP = SECOND  # asked for twice after a reconnection: events of one moment need not be in order

@@ -1,6 +1,7 @@
 """The swarm's own events: what each change of the store means to someone who watches. Derived on every manager from its applied log.
 
-Docker has them for services, nodes, secrets, configs and networks; tasks are told through their containers' own events.
+Docker has them for services, nodes, secrets, configs and networks, and these are told in its words. Those of tasks are ours, and so is the
+attribute `reason`, which any of them may have: why a task waits or ended, an update paused, a node is down.
 """
 
 from collections import deque
@@ -9,16 +10,21 @@ from typing import Any
 
 from cluster.aio.clock import Clock
 from cluster.aio.latest import Latest
-from cluster.api.objects import Network, Node, Service
+from cluster.api.ids import Id
+from cluster.api.objects import Network, Node, Object, Service, Task
 from cluster.api.specs import SECOND, replicas_of
-from cluster.api.states import Kind
+from cluster.api.states import Kind, TaskState, UpdateState
 from manager.store.snapshot import Changes, Snapshot
+from manager.why import reason_of
 from node_agent.api.event_merge import Actor, Event
 
 KEPT = 1_000
-"""Events that `since` can still see."""
+KEPT_OF_TASKS = 4_000
+"""Events that `since` can still see. There are many of tasks, which shall not push out the others."""
 
-_TOLD = (Kind.NODE, Kind.SERVICE, Kind.NETWORK, Kind.SECRET, Kind.CONFIG)
+_TOLD = (Kind.NODE, Kind.SERVICE, Kind.NETWORK, Kind.SECRET, Kind.CONFIG, Kind.TASK)
+_LABEL = "com.docker.swarm."
+_STUCK = (UpdateState.PAUSED, UpdateState.ROLLBACK_STARTED, UpdateState.ROLLBACK_PAUSED)
 
 
 def derive(before: Snapshot, after: Snapshot, *, at: int) -> list[Event]:
@@ -32,10 +38,22 @@ def derive(before: Snapshot, after: Snapshot, *, at: int) -> list[Event]:
     found = []
     for kind in _TOLD:
         for object_id in sorted(_ids(changes, kind)):
-            event = _event(kind, before.get(kind, object_id), after.get(kind, object_id), at)
+            old, new = _shown(before.get(kind, object_id)), _shown(after.get(kind, object_id))
+            row = new if new is not None else old
+            if row is None:
+                continue
+            if isinstance(row, Task):
+                event = _task_event(old if isinstance(old, Task) else None, new if isinstance(new, Task) else None, before, after, at)
+            else:
+                event = _event(kind, old, new, at)
             if event is not None:
                 found.append(event)
-    return found
+    return sorted(found, key=lambda event: event.time_nano)
+
+
+def _shown(row: Object | None) -> Object | None:
+    """A network on its way out is gone, as far as users can see."""
+    return None if isinstance(row, Network) and row.leaving else row
 
 
 def _ids(changes: Changes, kind: Kind) -> Iterable[str]:
@@ -45,18 +63,69 @@ def _ids(changes: Changes, kind: Kind) -> Iterable[str]:
 
 def _event(kind: Kind, before: Any, after: Any, at: int) -> Event | None:
     row = after if after is not None else before
-    if row is None:
-        return None
     action = "create" if before is None else "remove" if after is None else "update"
     attributes = _attributes(kind, row)
     if action == "update":
-        differs = _differences(kind, before, after)
+        differs = _differences(before, after)
         if differs is None:
             return None
         attributes.update(differs)
-    when = at if after is None else row.updated_at
-    actor = Actor(id=row.id, attributes=attributes)
-    return Event(type=kind.value, action=action, actor=actor, time=when // SECOND, time_nano=when)
+    if after is not None and (reason := _reason(before, after)):
+        attributes["reason"] = reason
+    return _told(kind, action, row.id, attributes, at if after is None else row.updated_at)
+
+
+def _told(kind: Kind, action: str, object_id: Id, attributes: Mapping[str, str], when: int) -> Event:
+    return Event(type=kind.value, action=action, actor=Actor(id=object_id, attributes=attributes), time=when // SECOND, time_nano=when)
+
+
+def _reason(before: Any, after: Any) -> str:
+    """What is wrong with a service, a node or a network, when this change says so."""
+    if isinstance(after, Service):
+        status = after.update_status
+        if status is not None and status.state in _STUCK and (before is None or before.update_status != status):
+            return status.message
+    if isinstance(after, Node):
+        return "; ".join(filter(None, (after.status.message, *after.description.trouble)))
+    pending: str = getattr(after, "pending_reason", "")
+    return pending
+
+
+# -- tasks -------------------------------------------------------------------------------------------------------------------------------
+def _task_event(before: Task | None, after: Task | None, was: Snapshot, now: Snapshot, at: int) -> Event | None:
+    """Each step of a task that a user would see: where it is, what it is wanted to be, whether traffic goes to it."""
+    if after is None:
+        return None if before is None else _told(Kind.TASK, "remove", before.id, _task_attributes(before, was), at)
+    attributes = _task_attributes(after, now)
+    differs = _changed({"state": ("" if before is None else before.state.wire, after.state.wire)})
+    if before is not None:
+        fit = (_fit(before), _fit(after))
+        differs |= _changed({"desiredstate": (before.desired_state.wire, after.desired_state.wire), "ready": fit})
+        if not differs and before.status.err == after.status.err:
+            return None
+    if reason := reason_of(now, after):
+        attributes["reason"] = reason
+    return _told(Kind.TASK, "create" if before is None else "update", after.id, attributes | differs, after.updated_at)
+
+
+def _fit(task: Task) -> str:
+    return "true" if task.state is TaskState.RUNNING and task.status.ready else "false"
+
+
+def _task_attributes(task: Task, now: Snapshot) -> dict[str, str]:
+    """Under the names of the labels that its container has."""
+    template = now.template_of(task)
+    attributes = {
+        "name": f"{template.service_name}.{task.slot or task.node_id}.{task.id}",
+        f"{_LABEL}service.id": task.service_id,
+        f"{_LABEL}service.name": template.service_name,
+    }
+    if task.node_id:
+        node = now.nodes.get(task.node_id)
+        attributes |= {f"{_LABEL}node.id": task.node_id, "node": node.description.hostname if node is not None else ""}
+    if task.state.ended and task.status.container is not None:
+        attributes["exitCode"] = str(task.status.container.exit_code)
+    return attributes
 
 
 def _attributes(kind: Kind, row: Any) -> dict[str, str]:
@@ -71,10 +140,12 @@ def _attributes(kind: Kind, row: Any) -> dict[str, str]:
     return attributes
 
 
-def _differences(kind: Kind, before: Any, after: Any) -> Mapping[str, str] | None:
+def _differences(before: Any, after: Any) -> Mapping[str, str] | None:
     """What an update changed, in Docker's attributes; None for changes that nobody is told of."""
     if isinstance(after, Service):
         return _service_differences(before, after)
+    if isinstance(after, Network):
+        return None if before.spec == after.spec and before.pending_reason == after.pending_reason else {}
     if isinstance(after, Node):
         pairs = {
             "state": (before.status.state.value, after.status.state.value),
@@ -82,8 +153,9 @@ def _differences(kind: Kind, before: Any, after: Any) -> Mapping[str, str] | Non
             "role": (before.spec.role.value, after.spec.role.value),
         }
         changed = _changed(pairs)
-        return changed if changed or before.spec != after.spec else None
-    return {} if kind is Kind.NETWORK or before.spec != after.spec else None
+        troubled = before.description.trouble != after.description.trouble
+        return changed if changed or troubled or before.spec != after.spec else None
+    return {} if before.spec != after.spec else None
 
 
 def _service_differences(before: Service, after: Service) -> Mapping[str, str] | None:
@@ -94,7 +166,7 @@ def _service_differences(before: Service, after: Service) -> Mapping[str, str] |
             "updatestate": (_update_state(before), _update_state(after)),
         }
     )
-    return changed if changed or before.spec != after.spec else None
+    return changed if changed or before.spec != after.spec or before.pending_reason != after.pending_reason else None
 
 
 def _changed(pairs: Mapping[str, tuple[str, str]]) -> dict[str, str]:
@@ -121,7 +193,9 @@ class EventLog:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._events: deque[Event] = deque(maxlen=KEPT)
+        self._events: deque[tuple[int, Event]] = deque(maxlen=KEPT)
+        self._of_tasks: deque[tuple[int, Event]] = deque(maxlen=KEPT_OF_TASKS)
+        """Each with its number."""
         self._count = Latest(0)
 
     async def follow(self, latest: Latest[Snapshot]) -> None:
@@ -129,19 +203,24 @@ class EventLog:
         before: Snapshot | None = None
         async for now in latest.values():
             if before is not None and (events := derive(before, now, at=self._clock.wall())):
-                self._events.extend(events)
+                for number, event in enumerate(events, self._count.value + 1):
+                    (self._of_tasks if event.type == Kind.TASK.value else self._events).append((number, event))
                 self._count.set(self._count.value + len(events))
             before = now
 
+    def _after(self, number: int) -> list[Event]:
+        kept = (heard for heard in (*self._events, *self._of_tasks) if heard[0] > number)
+        return [event for _, event in sorted(kept, key=lambda heard: heard[0])]
+
     async def since(self, time_nano: int) -> AsyncGenerator[Event, None]:
         seen = self._count.value
-        for event in [event for event in self._events if event.time_nano > time_nano]:
+        for event in [event for event in self._after(0) if event.time_nano > time_nano]:
             yield event
         while True:
             revision = self._count.revision
-            fresh = self._count.value - seen
+            fresh = self._after(seen) if self._count.value > seen else []
             seen = self._count.value
-            for event in list(self._events)[-fresh:] if fresh else ():
+            for event in fresh:
                 yield event
             if self._count.revision == revision:
                 await self._count.wait_change(revision)
