@@ -181,17 +181,18 @@ def processes(folder: Path, tasks: Tasks) -> Iterator[None]:
             home = folder / f"nginx{number}"
             home.mkdir()
             (home / "conf").write_text(NGINX.format(folder=home, port=WEB))
-            _start(stack, task, WEB, "nginx", "-p", str(home), "-c", str(home / "conf"))
-        _start(stack, tasks.stream, STREAM, "iperf3", "-s", "-p", str(STREAM))
+            start_in(stack, task, WEB, "nginx", "-p", str(home), "-c", str(home / "conf"))
+        start_in(stack, tasks.stream, STREAM, "iperf3", "-s", "-p", str(STREAM))
         servers = "\n".join(f" server t{number} {task.address(tasks.network)}:{WEB}" for number, task in enumerate(tasks.web))
         streamer = tasks.stream.address(tasks.network)
         settings = folder / "haproxy.cfg"
         settings.write_text(HAPROXY.format(proxy=PROXY, web=WEB, stream=STREAM, servers=servers, streamer=streamer))
-        _start(stack, tasks.client, WEB, "haproxy", "-db", "-f", str(settings))
+        start_in(stack, tasks.client, WEB, "haproxy", "-db", "-f", str(settings))
         yield
 
 
-def _start(stack: ExitStack, task: Task, port: int, *command: str) -> None:
+def start_in(stack: ExitStack, task: Task, port: int, *command: str) -> None:
+    """A server in a task's namespace, once it listens; ends with the stack."""
     inside = ("nsenter", f"--net=/proc/{task.container.pid}/ns/net")
     process = subprocess.Popen((*inside, *command), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     stack.callback(end, process)

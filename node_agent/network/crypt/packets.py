@@ -71,33 +71,32 @@ class Incoming:
 
     def __init__(self, cipher_of: CipherOf) -> None:
         self._cipher_of = cipher_of
-        self._ciphers = {0: cipher_of(0)}
+        self._generation = 0
+        self._cipher = cipher_of(0)
+        """Of the generation that the last packet was of."""
         self._window = ReplayWindow()
         self._torn: OrderedDict[int, _Torn] = OrderedDict()
         """By the number of their first part."""
 
-    def open(self, packet: memoryview) -> bytes | None:
-        """The frame; None while parts of it are missing. Raises Dropped."""
-        header = bytes(packet[: HEADER.size])
-        _, place, _, _, number = HEADER.unpack(header)
+    def open(self, packet: memoryview, place: int, number: int) -> bytes | None:
+        """The frame; None while parts of it are missing. The packet with what its header says of part and number. Raises Dropped."""
         if not self._window.is_fresh(number):
             raise Dropped("replayed")
-        cipher = self._cipher(number >> GENERATION)
+        if number >> GENERATION != self._generation:
+            self._turn(number >> GENERATION)
+        header = packet[: HEADER.size]
         try:
-            content = cipher.aead.decrypt(cipher.salt + header[8:], packet[HEADER.size :], header)
+            content = self._cipher.aead.decrypt(self._cipher.salt + header[8:], packet[HEADER.size :], header)
         except InvalidTag:
             raise Dropped("forged") from None
         self._window.accept(number)
         return content if place == LAST else self._join(number, place, content)
 
-    def _cipher(self, generation: int) -> Cipher:
-        if (known := self._ciphers.get(generation)) is not None:
-            return known
-        newest = self._window.top >> GENERATION
-        if abs(generation - newest) > 1:  # no sender gets there: nothing is worked out for it
+    def _turn(self, generation: int) -> None:
+        """Packets on either side of a change of keys may come in turns; no sender gets further, so nothing is worked out for that."""
+        if abs(generation - (self._window.top >> GENERATION)) > 1:
             raise Dropped("forged")
-        self._ciphers = {one: cipher for one, cipher in self._ciphers.items() if abs(one - newest) <= 1}
-        return self._ciphers.setdefault(generation, self._cipher_of(generation))
+        self._generation, self._cipher = generation, self._cipher_of(generation)
 
     def _join(self, number: int, place: int, content: bytes) -> bytes | None:
         part = place & ~LAST

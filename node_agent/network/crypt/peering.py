@@ -72,8 +72,8 @@ class Peering:
             raise Dropped("peer silent" if self._ring.present else "no key yet")
         return self._outgoing.seal(frame, room)
 
-    def open(self, packet: memoryview, key: int) -> bytes | None:
-        """See `Incoming.open`. Raises Dropped."""
+    def incoming(self, key: int) -> Incoming:
+        """What opens the peer's packets under this data key. Raises Dropped."""
         incoming = self._incoming.get(key)
         if incoming is None:
             if key not in self._ring.keys:
@@ -81,7 +81,7 @@ class Peering:
             if not self._theirs:
                 raise Dropped("peer silent")
             incoming = self._incoming[key] = Incoming(lambda generation: self._from_peer(key, generation))
-        return incoming.open(packet)
+        return incoming
 
     def _towards_peer(self, key: int, generation: int) -> Cipher:
         epochs = self._epoch + self._theirs

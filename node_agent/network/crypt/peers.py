@@ -45,12 +45,12 @@ class Peers:
             try:
                 if len(packet) < OVERHEAD:
                     raise Dropped("not ours")
-                kind, _, number, key, _ = HEADER.unpack_from(packet)
-                peering = self._by_number.get(number)
+                kind, place, sender, key, number = HEADER.unpack_from(packet)
+                peering = self._by_number.get(sender)
                 if peering is None:
                     raise Dropped("unknown sender")
                 if kind == FRAME:
-                    if frame := self._frame(peering, packet, key, answers, at):
+                    if frame := peering.incoming(key).open(packet, place, number):
                         frames.append(frame)
                 elif kind == GREETING:
                     if answer := peering.greeted(bytes(packet), at):
@@ -59,17 +59,16 @@ class Peers:
                     raise Dropped("not ours")
             except Dropped as why:
                 self.dropped[str(why)] += 1
+                answers += self._in_doubt(packet, str(why), at)
         return frames, answers
 
-    @staticmethod
-    def _frame(peering: Peering, packet: memoryview, key: int, answers: list[tuple[bytes, Peering]], at: float) -> bytes | None:
-        """What cannot be opened may be from before a restart, the peer's or ours: greet it, so that both know."""
-        try:
-            return peering.open(packet, key)
-        except Dropped as why:
-            if str(why) != "replayed" and (greeting := peering.greeting(at)):
-                answers.append((greeting, peering))
-            raise
+    def _in_doubt(self, packet: memoryview, why: str, at: float) -> list[tuple[bytes, Peering]]:
+        """A frame that cannot be opened may be from before a restart, the peer's or ours: a greeting lets both know."""
+        if why in ("not ours", "unknown sender", "replayed") or packet[0] != FRAME:
+            return []
+        peering = self._by_number[HEADER.unpack_from(packet)[2]]
+        greeting = peering.greeting(at)
+        return [(greeting, peering)] if greeting else []
 
     def greetings(self, wanted: Iterable[str], at: float) -> list[tuple[bytes, Peering]]:
         """To those at these addresses that were not met yet."""
