@@ -49,6 +49,7 @@ from node_agent.network.engine_networks import DockerNetworks
 from node_agent.parts import NodeParts
 from node_agent.state import StateFolder
 from node_agent.swarm_node import SwarmNode
+from node_agent.watchdog import Watchdog
 from worker.engine.docker import DockerEngine
 from worker.engine.find import USUAL_SOCKETS, EngineConfig, open_engine
 
@@ -128,7 +129,7 @@ async def _serve(config: Config, reload: Reload, *, sockets: Sockets, state: Sta
             build=lambda member: SwarmNode(parts, *member[:2], availability=member.availability),
             clear=partial(clear, parts),
         )
-        loops = (inventory.run, swarm.run)
+        loops = (Watchdog().run, inventory.run, swarm.run)
         answering = _answering(config, sockets, swarm, engine, clock, networks=networks)
         async with background(*loops, *answering), _signals(partial(_reload, reload, inventory)) as told:
             machine.tame_collector()
