@@ -1,4 +1,4 @@
-"""What the plane remembers across a restart of the daemon: all that it knew, in one file of the runtime folder."""
+"""The plane's files in the runtime folder: what it remembers across a restart of the daemon, all of it in one; each task's resolv.conf."""
 
 import os
 from pathlib import Path
@@ -38,3 +38,18 @@ def _still_running(task: LocalTask) -> LocalTask:
     if task.pid and identity(of_pid(task.pid)) != task.namespace:
         return msgspec.structs.replace(task, pid=0, namespace=0)
     return task
+
+
+def keep_resolv_conf(folder: Path, text: str) -> Path:
+    """For a task to mount; returns where it is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "resolv.conf"
+    path.write_text(text)
+    path.chmod(0o644)
+    return path
+
+
+def forget_resolv_conf(folder: Path) -> None:
+    (folder / "resolv.conf").unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()

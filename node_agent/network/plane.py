@@ -173,7 +173,7 @@ class Plane:
         known = self._known
         wanted, parts, holding, outcome = await self._in_worker(lambda kernel: self._hold(kernel, known, recheck))
         unsealed = await self.encryption.hold(wanted.encryption, recheck=recheck)
-        self._outcome = msgspec.structs.replace(outcome, tunnels={**unsealed, **outcome.tunnels})
+        self._outcome = msgspec.structs.replace(outcome, tunnels={**outcome.tunnels, **unsealed})
         self._relay.serve(self._ports.relays)
         self._tell_trouble(parts, holding)
         if known.view.version:
@@ -244,6 +244,9 @@ class Plane:
     def _state(self) -> Path:
         return self._runtime / STATE_FILE
 
+    def _files_of(self, task_id: Id) -> Path:
+        return self._runtime / "tasks" / task_id
+
     # -- endpoints ---------------------------------------------------------------------------------------------------------------------
     async def update(self, update: EndpointUpdate, *, more: bool = False) -> int:
         """Returns the version that this node's kernel holds by now, to be acknowledged: this one, unless something could not be done.
@@ -269,7 +272,7 @@ class Plane:
     async def prepare(self, task: AssignedTask) -> SandboxPlan:
         if name := predefined_network(task):
             return SandboxPlan(networks=(EngineNetwork(name=name),))
-        local = self._local(task)
+        local = view.local_task(task, self._known)
         if local is None:
             return SandboxPlan(networks=(EngineNetwork(name="bridge"),))
         known_before = task.id in self._known.tasks
@@ -283,7 +286,9 @@ class Plane:
         networks = self._known.networks
         internal = {key: networks[key].internal for key in local.addresses}
         plan = engine_networks(local.addresses, uses_gateway=local.uses_gateway, internal=internal)
-        resolv = await asyncio.to_thread(self._write_resolv_conf, task, self._name_server_of(local))
+        resolv = await asyncio.to_thread(
+            memory.keep_resolv_conf, self._files_of(task.id), resolv_conf_of(task, self._name_server_of(local))
+        )
         return SandboxPlan(networks=plan, binds=((str(resolv), "/etc/resolv.conf"),))
 
     async def _connect(self, task: AssignedTask, local: LocalTask) -> None:
@@ -292,27 +297,6 @@ class Plane:
         for key in local.addresses:
             if problem := self._outcome.tunnels.get(key):
                 raise SandboxError(f"network {self._known.networks[key].name} cannot be set up on this node: {problem}")
-
-    def _local(self, task: AssignedTask) -> LocalTask | None:
-        """The task as the data plane sees it; None when it has nothing to do with it. What is known of its run is kept."""
-        if not task.attachments and not task.publishes:
-            return None
-        networks = self._known.networks
-        leads_out = any(not networks[a.network_id].internal for a in task.attachments if a.network_id in networks)
-        spec = task.spec.container_spec
-        dns = None if spec is None else spec.dns_config
-        fresh = LocalTask(
-            task_id=task.id,
-            service_id=task.service_id,
-            container_name=task.name,
-            addresses={a.network_id: a.address.split("/")[0] for a in task.attachments},
-            uses_gateway=not leads_out and (task.publishes or bool(task.host_ports)),
-            upstreams=() if dns is None else dns.nameservers,
-        )
-        before = self._known.tasks.get(task.id, fresh)
-        return msgspec.structs.replace(
-            fresh, pid=before.pid, namespace=before.namespace, gateway_address=before.gateway_address, withdrawn=before.withdrawn
-        )
 
     async def _need_bridges(self, name: str, local: LocalTask) -> None:
         for key in local.addresses:
@@ -331,16 +315,8 @@ class Plane:
         reachable = [gateways[key] for key in local.addresses if key in gateways]
         return reachable[0] if reachable else gateways.get(GATEWAY_BRIDGE, "")
 
-    def _write_resolv_conf(self, task: AssignedTask, nameserver: str) -> Path:
-        folder = self._runtime / "tasks" / task.id
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "resolv.conf"
-        path.write_text(resolv_conf_of(task, nameserver))
-        path.chmod(0o644)
-        return path
-
     async def attach(self, task: AssignedTask, container: ContainerState) -> None:
-        local = None if predefined_network(task) else self._local(task)
+        local = None if predefined_network(task) else view.local_task(task, self._known)
         if local is None or not container.pid:
             return
         running = msgspec.structs.replace(
@@ -418,14 +394,8 @@ class Plane:
             if not self._is_used(key):
                 await self._bridges.leave(key, still_used=lambda key=key: self._is_used(key))  # type: ignore[misc]
         await self._settle()
-        await asyncio.to_thread(self._forget_files, task_id)
+        await asyncio.to_thread(memory.forget_resolv_conf, self._files_of(task_id))
 
     def _is_used(self, key: str) -> bool:
         tasks = self._known.tasks.values()
         return any(key in task.addresses or (key == GATEWAY_BRIDGE and task.uses_gateway) for task in tasks)
-
-    def _forget_files(self, task_id: Id) -> None:
-        folder = self._runtime / "tasks" / task_id
-        (folder / "resolv.conf").unlink(missing_ok=True)
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from cluster.api.assignment import AssignedTask
 from cluster.api.endpoint import EndpointUpdate, OverlayNetwork, Peer, ServiceEndpoint
 from cluster.api.ids import Id
 from cluster.api.values import Value
@@ -99,3 +100,25 @@ def without_task(known: Known, task_id: Id) -> Known:
     used = {network for task in tasks.values() for network in task.addresses}
     served = {key: network for key, network in known.served.items() if key in used}
     return msgspec.structs.replace(known, tasks=tasks, served=served)
+
+
+def local_task(task: AssignedTask, known: Known) -> LocalTask | None:
+    """The task as the data plane sees it; None when it has nothing to do with it. What is known of its run is kept."""
+    if not task.attachments and not task.publishes:
+        return None
+    networks = known.networks
+    leads_out = any(not networks[a.network_id].internal for a in task.attachments if a.network_id in networks)
+    spec = task.spec.container_spec
+    dns = None if spec is None else spec.dns_config
+    fresh = LocalTask(
+        task_id=task.id,
+        service_id=task.service_id,
+        container_name=task.name,
+        addresses={a.network_id: a.address.split("/")[0] for a in task.attachments},
+        uses_gateway=not leads_out and (task.publishes or bool(task.host_ports)),
+        upstreams=() if dns is None else dns.nameservers,
+    )
+    before = known.tasks.get(task.id, fresh)
+    return msgspec.structs.replace(
+        fresh, pid=before.pid, namespace=before.namespace, gateway_address=before.gateway_address, withdrawn=before.withdrawn
+    )
