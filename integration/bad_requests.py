@@ -192,6 +192,9 @@ NETWORKS = {
         400,
         "10.8.0.1",
     ),
+    "an encrypted ingress network": Row(  # 20.10 has them
+        "POST", "/networks/create", overlay("fresh", Ingress=True, Options={"encrypted": ""}), 501, "cannot be encrypted"
+    ),
     "an unknown driver": Row("POST", "/networks/create", {"Name": "fresh", "Driver": "zig"}, 404, 'plugin "zig" not found'),
     "a second ingress": Row("POST", "/networks/create", overlay("fresh", Ingress=True), 409, "is already present"),
     "inspect nothing": Row("GET", "/networks/zig", None, 404, "network zig not found"),
