@@ -234,7 +234,7 @@ class Manager:
         leading = self._build()
         self._watch.lead(leading)
         try:
-            await first_of(lambda: lead(leading), lambda: self._wait_past(term))
+            await first_of(lambda: lead(leading, self._parts.clock, give_up=self._raft.step_down), lambda: self._wait_past(term))
         finally:
             self._watch.lead(None)
 
@@ -254,6 +254,9 @@ class Manager:
             draw_id=parts.draw_id,
         )
         membership = MembershipKeeper(me=parts.node_id, raft=self._raft, store=self._store, proposer=self._proposer, clock=parts.clock)
+        allocator = Allocator(self._store, self._proposer, parts.clock)
+        scheduler = Scheduler(self._store, self._proposer, parts.clock)
+        orchestrator = Orchestrator(self._store, self._proposer, parts.clock, parts.draw_id)
         control = Control(store=self._store, proposer=self._proposer, catch_up=self.read)
         return Leading(
             control=control,
@@ -272,11 +275,12 @@ class Manager:
                 membership.run,
                 RotationKeeper(self._store, self._proposer, parts.clock).run,
                 DataKeyKeeper(self._store, self._proposer, parts.clock, draw=parts.draw_key, period=parts.rotate_keys_after).run,
-                Allocator(self._store, self._proposer, parts.clock).run,
+                allocator.run,
                 LeavingNetworks(self._store, self._proposer, parts.clock).run,
-                Scheduler(self._store, self._proposer, parts.clock).run,
-                Orchestrator(self._store, self._proposer, parts.clock, parts.draw_id).run,
+                scheduler.run,
+                orchestrator.run,
             ),
+            rounds=(*dispatcher.rounds, allocator.rounds, scheduler.rounds, orchestrator.rounds),
         )
 
     def _roots(self) -> str:

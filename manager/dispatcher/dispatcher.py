@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from cluster.aio.clock import Clock
 from cluster.aio.latest import Latest
+from cluster.aio.rounds import Rounds
 from cluster.aio.supervise import first_of
 from cluster.api.assignment import (
     Beat,
@@ -68,6 +69,7 @@ class Dispatcher:
         draw_id: DrawId,
         orphaned_after: float = ORPHANED_AFTER,
     ) -> None:
+        self.rounds = Rounds("dispatcher: writing reports"), Rounds("dispatcher: keeping nodes")
         self._store = store
         self._proposer = proposer
         self._clock = clock
@@ -238,7 +240,8 @@ class Dispatcher:
         while True:
             revision = self._reported.revision
             confirmed, self._unconfirmed = self._unconfirmed, []
-            await self._write_first(len(self._reports))
+            with self.rounds[0].round():
+                await self._write_first(len(self._reports))
             for session, sequence in confirmed:
                 session.taken(sequence)
             await self._reported.wait_change(revision)
@@ -276,7 +279,8 @@ class Dispatcher:
             if self._period != period:
                 period = self._period
                 self._change_period(period)
-            await self._keep_pass(at)
+            with self.rounds[1].round():
+                await self._keep_pass(at)
             await first_of(lambda: self._met.wait_change(revision), lambda: self._clock.sleep(self._until_next(at)))  # noqa: B023
 
     def _change_period(self, period: float) -> None:

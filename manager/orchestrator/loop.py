@@ -3,6 +3,7 @@
 import heapq
 
 from cluster.aio.clock import Clock
+from cluster.aio.rounds import Rounds
 from cluster.aio.supervise import first_of
 from cluster.api.errors import StaleSnapshot, Unavailable
 from cluster.api.ids import DrawId
@@ -30,6 +31,7 @@ class Orchestrator:
     """Runs while this manager leads; built anew each time it begins to."""
 
     def __init__(self, store: Store, proposer: Proposer, clock: Clock, draw_id: DrawId) -> None:
+        self.rounds = Rounds("orchestrator")
         self._store = store
         self._proposer = proposer
         self._clock = clock
@@ -50,7 +52,8 @@ class Orchestrator:
             revision = self._store.latest.revision
             self._notice(self._store.snapshot)
             if self._pending:
-                await self._round()
+                with self.rounds.round():
+                    await self._round()
             elif revision == self._store.latest.revision:
                 await self._wait(revision)
 

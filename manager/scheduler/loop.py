@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from itertools import islice
 
 from cluster.aio.clock import Clock
+from cluster.aio.rounds import Rounds
 from cluster.aio.supervise import first_of
 from cluster.api.errors import StaleSnapshot, Unavailable
 from cluster.api.ids import Id
@@ -32,6 +33,7 @@ class Scheduler:
     """Runs while this manager leads; built anew each time it begins to."""
 
     def __init__(self, store: Store, proposer: Proposer, clock: Clock) -> None:
+        self.rounds = Rounds("scheduler")
         self._store = store
         self._proposer = proposer
         self._clock = clock
@@ -49,7 +51,8 @@ class Scheduler:
             revision = self._store.latest.revision
             self._notice(self._store.snapshot)
             if self._pending:
-                await self._round()
+                with self.rounds.round():
+                    await self._round()
             elif revision == self._store.latest.revision:
                 await self._wait(revision)
 
