@@ -22,6 +22,7 @@ from cluster.api.endpoint import EndpointUpdate, OverlayNetwork
 from cluster.api.ids import Id
 from node_agent.network import asking, memory, view
 from node_agent.network.bridges import Bridges
+from node_agent.network.commits import Commits
 from node_agent.network.connections import listening, open_to, sockets_of
 from node_agent.network.crypt.driver import Encryption, choose
 from node_agent.network.desired import Desired, desired, mtu_of
@@ -36,12 +37,15 @@ from node_agent.network.parts import Part, Parts
 from node_agent.network.ports import EngineNetworks
 from node_agent.network.relay import Relay
 from node_agent.network.sandbox import engine_networks, predefined_network, resolv_conf_of
+from node_agent.network.trouble import Trouble, held_ports
 from node_agent.network.view import Known, LocalTask, View
 from worker.ports import ContainerState, EngineError, EngineNetwork, SandboxError, SandboxPlan
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 STATE_FILE = "network.state"
+FOREIGN_SECONDS = 1.0
+"""At least this long between two looks because of what others commit: Docker does so for every container."""
 ORPHAN_SECONDS = 60.0
 """A bridge without a known user is left alone this long after a start: its tasks may not have been re-adopted yet."""
 
@@ -81,12 +85,11 @@ class Plane:
         self._bridges = Bridges(engine, lambda: self._in_worker(lambda kernel: kernel.host_routes()))
         self._ports = PortHolder(namespace)
         self._relay = Relay(namespace)
-        self._on_trouble = on_trouble
-        self._trouble: tuple[str, ...] = ()
+        self._trouble = Trouble(on_trouble)
+        self._commits: Commits | None = None
         self._names = NameServer(control=runtime / "dns.sock", namespace=namespace, resolv_conf=resolv_conf)
         self.encryption = Encryption(choose(control=runtime / "crypt.sock", namespace=namespace))
         self._turn = asyncio.Lock()
-        self._said: set[str] = set()
         self._asked = 0
         self._done = 0
         self._started = 0.0
@@ -104,12 +107,15 @@ class Plane:
         self._started = self._clock.monotonic()
         self._runtime.mkdir(parents=True, exist_ok=True)
         self._known = await asyncio.to_thread(memory.load, self._state)
+        self._commits = Commits(self._namespace)
         await self.repair()
 
     async def close(self) -> None:
         """Let go. Kernel and name server go on as they are; the next daemon takes up from there."""
         await self._names.close()
         await self.encryption.close()
+        if self._commits is not None:
+            self._commits.close()
         if self._kernel is not None:
             await self._in_worker(Kernel.close)
         self._give_up_ports()
@@ -133,14 +139,21 @@ class Plane:
         self._ports.close()
 
     async def run(self) -> None:
-        """Look whether everything is still as it should be, for ever; at once when a process beside us has ended."""
+        """Look whether everything is still as it should be, for ever; at once when a process beside us ended or nftables was changed."""
         async with background(self._relay.run, self._look_again):
             await asyncio.get_running_loop().create_future()
 
     async def _look_again(self) -> None:
         while True:
-            await first_of(lambda: self._clock.sleep(self._repair_seconds), self._names.wait_gone, self.encryption.wait_gone)
+            ended = (self._names.wait_gone, self.encryption.wait_gone)
+            await first_of(lambda: self._clock.sleep(self._repair_seconds), *ended, self._wait_foreign)
             await self.repair()
+
+    async def _wait_foreign(self) -> None:
+        """Until somebody else changed nftables here, but not right after the last look."""
+        await self._clock.sleep(FOREIGN_SECONDS)
+        if self._commits is not None:
+            await self._commits.wait_foreign()
 
     async def repair(self) -> None:
         """One look, now."""
@@ -175,9 +188,9 @@ class Plane:
         unsealed = await self.encryption.hold(wanted.encryption, recheck=recheck)
         self._outcome = msgspec.structs.replace(outcome, tunnels={**outcome.tunnels, **unsealed})
         self._relay.serve(self._ports.relays)
-        self._tell_trouble(parts, holding)
+        self._trouble.tell((*held_ports(parts, holding), *self.encryption.trouble))
         if known.view.version:
-            self._say({*self._outcome.tunnels.values(), self._outcome.node, *self._outcome.sandboxes.values()} - {""})
+            self._trouble.say({*self._outcome.tunnels.values(), self._outcome.node, *self._outcome.sandboxes.values()} - {""})
         self._programmed = frozenset(wanted.sandboxes.keys() - self._outcome.sandboxes.keys())
         if self._outcome.complete:
             self._applied = known.view.version
@@ -188,26 +201,6 @@ class Plane:
                 self._saved = known
             except OSError as problem:
                 log.warning("data plane: what is known cannot be kept for the next start: %s", problem)
-
-    def _say(self, problems: set[str]) -> None:
-        """Once each, not every round."""
-        for problem in sorted(problems - self._said):
-            log.warning("data plane: %s", problem)
-        self._said = problems
-
-    def _tell_trouble(self, parts: list[Part], holding: Holding) -> None:
-        owners = {port.key: part.service for part in parts for port in part.published}
-        trouble = tuple(
-            f"port {number}/{protocol} of service {owners.get((protocol, address, number), '?')} is not served here: {who} has it"
-            for (protocol, address, number), who in sorted(holding.taken.items())
-        )
-        for one in sorted(set(trouble) - set(self._trouble)):
-            log.warning("data plane: %s; it is taken over once that is free", one)
-        for one in sorted(set(self.encryption.trouble) - set(self._trouble)):
-            log.warning("data plane: %s", one)
-        if self._trouble != (trouble := (*trouble, *self.encryption.trouble)):
-            self._trouble = trouble
-            self._on_trouble(trouble)
 
     def _hold(self, kernel: Kernel, known: Known, recheck: bool) -> tuple[Desired, list[Part], Holding, Outcome]:
         me = known.view.peers.get(self._node_id)
