@@ -223,9 +223,9 @@ class Cluster:
         self.daemons.clear()
         self.lab.destroy()
 
-    def add(self, name: str) -> Daemon:
+    def add(self, name: str, *, prefix: int = 24) -> Daemon:
         """A host that plays a machine, with a daemon that is not yet started."""
-        host = self.lab.host(name, f"{self._network}.{len(self.lab.hosts) + 1}/24")
+        host = self.lab.host(name, f"{self._network}.{len(self.lab.hosts) + 1}/{prefix}")
         daemon = self.daemons[name] = Daemon(host, name, self.folder / name)
         return daemon
 

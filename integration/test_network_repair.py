@@ -1,17 +1,35 @@
 """What the data plane keeps through changes, restarts and other people's hands, and what it leaves behind: nothing."""
 
 import asyncio
+import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from cluster.aio.supervise import background
+from cluster.api.endpoint import EndpointUpdate
 from cluster.api.specs import NetworkAttachmentConfig, PortConfig, TaskSpec
 from integration.netlab import Host, why_no_engine
-from integration.plane_rig import PORT, Machines, Node, Rig, Task, ask, connect, machines, network, rig
+from integration.plane_rig import (
+    INGRESS_SUBNET,
+    PORT,
+    Machines,
+    Node,
+    Rig,
+    Task,
+    ask,
+    connect,
+    eventually,
+    machines,
+    network,
+    rig,
+    state_of,
+)
 from worker.ports import EngineNetwork, SandboxError
 
 pytestmark = [pytest.mark.root, pytest.mark.engine, pytest.mark.skipif(bool(why_no_engine()), reason=why_no_engine())]
@@ -227,6 +245,17 @@ async def test_a_network_that_would_cut_the_node_off_is_refused_by_name(cluster:
     assert "shoal-" not in one.engine.docker("network", "ls")
 
 
+async def test_a_node_link_that_would_cut_the_node_off_is_not_made_until_it_would_not(cluster: Rig) -> None:
+    one, _ = cluster.nodes
+    one.host.run("ip", "route", "add", "10.96.3.0/24", "via", "10.99.0.77")
+    update = EndpointUpdate(version=1, complete=True, peers=tuple(node.peer for node in cluster.nodes), ingress_subnet=INGRESS_SUBNET)
+    assert await one.plane.update(update) == 0, "not held, so not acknowledged"
+    assert "shoal_link" not in one.host.run("ip", "link")
+    one.host.run("ip", "route", "del", "10.96.3.0/24")
+    await one.plane.repair()
+    assert "shoal_link" in one.host.run("ip", "link")
+
+
 async def test_tasks_on_the_engines_own_networks_are_left_alone(cluster: Rig) -> None:
     one, _ = cluster.nodes
     cluster.service("plain")
@@ -237,3 +266,121 @@ async def test_tasks_on_the_engines_own_networks_are_left_alone(cluster: Rig) ->
         plan = await one.plane.prepare(task)
         assert (plan.networks, plan.binds) == ((EngineNetwork(name=name),), ())
         await one.plane.remove(task.id)
+
+
+# -- while traffic goes on -----------------------------------------------------------------------------------------------------------------
+async def test_flushed_rules_are_back_at_once_and_no_open_connection_is_lost(cluster: Rig) -> None:
+    net = network(1)
+    one, two = cluster.nodes
+    cluster.service("client", net)
+    cluster.service("web", net, ports=[WEB])
+    client = await cluster.run("client", one)
+    task = await cluster.run("web", two)
+    kept = [(await talk(client, cluster.vip("web"), PORT))[0], (await talk(two.host, one.host.address, PUBLISHED))[0]]
+
+    async def works() -> bool:
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(0.3):
+                return (await ask(two.host.inside, one.host.address, PUBLISHED))[0] == task.id
+        return False
+
+    loop = asyncio.get_running_loop()
+    async with background(one.plane.run):
+        for _ in range(3):
+            one.host.run("nft", "flush", "ruleset")
+            flushed = loop.time()
+            await eventually(works, seconds=5)
+            assert loop.time() - flushed < 2, "the regular look comes every ten seconds"
+            assert all([await opened.still_works() for opened in kept])
+    for opened in kept:
+        opened.close()
+    await asyncio.to_thread(one.engine.restart)  # Docker's own rules went too
+
+
+async def test_a_task_that_clears_its_own_rules_gets_them_back_and_harms_nobody_else(cluster: Rig) -> None:
+    """It has CAP_NET_ADMIN in its namespace, and nothing else."""
+    net = network(1)
+    one, two = cluster.nodes
+    for name in ("wild", "tame"):
+        cluster.service(name, net)
+    cluster.service("web", net, ports=[WEB])
+    wild, tame = await cluster.run("wild", one), await cluster.run("tame", one)
+    task = await cluster.run("web", two)
+    kept = (await talk(tame, cluster.vip("web"), PORT))[0]
+    elsewhere = [rules_of(one, tame), one.host.run("nft", "list", "table", "ip", "shoal")]
+
+    as_itself = ("nsenter", f"--net=/proc/{wild.container.pid}/ns/net", "setpriv", "--bounding-set", "-all,+net_admin", "--")
+    for command in (("nft", "flush", "ruleset"), ("nft", "delete", "table", "ip", "shoal"), ("ip", "neigh", "flush", "all")):
+        before = rules_of(one, wild)
+        one.host.run(*as_itself, *command)
+        assert (await ask(tame.inside, cluster.vip("web")))[0] == task.id
+        assert (await ask(one.host.inside, "127.0.0.1", PUBLISHED))[0] == task.id
+        await one.plane.repair()
+        assert rules_of(one, wild) == before
+        assert (await ask(wild.inside, cluster.vip("web")))[0] == task.id
+    assert await kept.still_works()
+    kept.close()
+    assert [rules_of(one, tame), one.host.run("nft", "list", "table", "ip", "shoal")] == elsewhere
+
+
+def rules_of(node: Node, task: Task) -> list[str]:
+    """Ours in its namespace; the engine's are the engine's."""
+    listing = ("nsenter", f"--net=/proc/{task.container.pid}/ns/net", "nft", "list", "table", "ip")
+    return [node.host.run(*listing, name) for name in ("shoal", "shoal_anchor")]
+
+
+async def test_a_restarted_engine_has_its_bridges_and_tasks_again_and_those_elsewhere_go_on(cluster: Rig) -> None:
+    net = network(1)
+    one, two = cluster.nodes
+    cluster.service("client", net)
+    cluster.service("web", net, ports=[WEB])
+    client = await cluster.run("client", two)
+    stays = await cluster.run("web", two)
+    ends = await cluster.run("web", one)
+    kept = (await talk(client, stays.address(net), PORT))[0]
+    await asyncio.to_thread(one.engine.restart)  # without live-restore its containers have ended
+    await cluster.set_ready(ends, ready=False)
+    await one.plane.repair()
+    assert await kept.still_works()
+    assert {(await ask(two.host.inside, one.host.address, PUBLISHED))[0] for _ in range(8)} == {stays.id}
+
+    await asyncio.to_thread(one.engine.docker, "start", ends.assigned.name)
+    again = Task(one, ends.assigned, state_of(one.engine, ends.assigned.name), ends.plan)
+    await one.plane.attach(again.assigned, again.container)
+    await cluster.serve(again)
+    await cluster.set_ready(again, ready=True)
+    assert {(await ask(client.inside, cluster.vip("web")))[0] for _ in range(20)} == {stays.id, ends.id}
+    assert {(await ask(two.host.inside, one.host.address, PUBLISHED))[0] for _ in range(20)} == {stays.id, ends.id}
+    kept.close()
+
+
+async def test_an_underlay_whose_mtu_shrinks_under_running_tasks_still_carries_large_answers(cluster: Rig) -> None:
+    net = network(1)
+    one, two = cluster.nodes
+    cluster.service("client", net)
+    cluster.service("web", net, ports=[WEB])
+    client = await cluster.run("client", one)
+    task = await cluster.run("web", two)
+    large = (b"x" * 9_999 + b"\n") * 20
+
+    async def carries(inside: Callable[[], AbstractContextManager[None]], address: str, port: int) -> bool:
+        """There and back, in full-sized packets."""
+        opened = await connect(inside, address, port)
+        reader, writer = await asyncio.open_connection(sock=opened)
+        try:
+            async with asyncio.timeout(5):
+                await reader.readline()
+                writer.write(large)
+                return await reader.readexactly(len(large)) == large
+        finally:
+            writer.close()
+
+    ways = ((client.inside, cluster.vip("web"), PORT), (client.inside, task.address(net), PORT), (one.host.inside, "127.0.0.1", PUBLISHED))
+    for mtu in ("1500", "1400", "1280"):
+        for node in cluster.nodes:
+            node.host.run("ip", "link", "set", "eth0", "mtu", mtu)
+            await node.plane.repair()
+        for inside, address, port in ways:
+            assert await carries(inside, address, port), f"{address}:{port} over an underlay of {mtu}"
+    for node in cluster.nodes:
+        node.host.run("ip", "link", "set", "eth0", "mtu", "1500")

@@ -15,10 +15,12 @@ from cluster.api.changes import Put, Remove, TaskChange
 from cluster.api.errors import StaleSnapshot
 from cluster.api.objects import Cluster, Network, Node, NodeDescription, NodeStatus, Rebalance, Service, Task, TaskStatus
 from cluster.api.specs import (
+    IPAM,
     SECOND,
     ContainerSpec,
     Dependency,
     Extensions,
+    IPAMConfig,
     NetworkAttachmentConfig,
     NetworkSpec,
     ReplicatedMode,
@@ -321,3 +323,34 @@ async def _upset(cloud: Cloud, rng: random.Random) -> None:
         case _:
             doomed = rng.random() / 2
             cloud.nodes.dies = lambda task: random.Random(task.id).random() < doomed
+
+
+@pytest.mark.parametrize("rounds", [20, pytest.param(400, marks=pytest.mark.soak)], ids=["500", "10000"])
+async def test_so_many_tasks_come_and_go_and_every_address_is_free_again(rounds: int) -> None:
+    """A /27 has room for 29: a few addresses that were not given back would show before long."""
+    cloud = Cloud(nodes=3)
+    await cloud.build()
+    async with cloud.leading():
+        subnet = IPAM(config=(IPAMConfig(subnet="10.7.0.0/27"),))
+        await cloud.proposer.propose([Put(object=Network(id="net", spec=NetworkSpec(name="net", ipam=subnet)))])
+        spec = spec_of("web", replicas=25, networks=("net",))
+        task = replace(spec.task_template, restart_policy=RestartPolicy(delay=0))
+        service = Service(id="s", spec=replace(spec, task_template=task), extensions=Extensions(restart_backoff=0))
+        await cloud.proposer.propose([Put(object=service)])
+        await cloud.clock.advance(0.1)
+        given: set[str] = set()
+        for _ in range(rounds):
+            running = cloud.running("s")
+            assert len(running) == 25
+            addresses = {task.attachments[0].address for task in running}
+            assert len(addresses) == 25
+            given |= addresses
+            ends = [TaskChange(id=task.id, status=TaskStatus(state=TaskState.FAILED)) for task in running]
+            await cloud.proposer.propose(sorted(ends, key=lambda change: change.id))
+            await cloud.clock.advance(0.1)
+        assert len(given) == 28, "29 but for the service's own"
+        await cloud.proposer.propose([Remove(kind=Kind.SERVICE, id="s")])
+        await cloud.clock.advance(1)
+        now = cloud.store.snapshot
+        assert list(now.tasks) == []
+        assert dict(now.addresses("net")) == {1: 1}, "the gateway's is left"
