@@ -45,6 +45,7 @@ NOUNS = {
     "system": Entry("cli.commands.system", "noun", "Events, disk use and information"),
     "info": Entry("cli.commands.system", "info", "Show information about the daemon and the swarm"),
     "version": Entry("cli.commands.version", "version", "Show the versions of client and daemon"),
+    "doctor": Entry("cli.commands.doctor", "doctor", "Say what is wrong on this host, and what to do about it"),
     "events": Entry("cli.commands.events", "events", "Show events as they happen"),
     "completion": Entry("cli.commands.completion", "noun", "Print a completion script for a shell"),
 }

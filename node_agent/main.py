@@ -44,12 +44,14 @@ class Shoald(click.Group):
     """The daemon, and the work on its state folder while it does not run. That is imported only when it is called for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return ["force-new-cluster", "rejoin", "restore"]
+        return ["doctor", "force-new-cluster", "purge", "rejoin", "restore"]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         from node_agent import offline  # noqa: PLC0415 - the daemon itself needs none of it
+        from node_agent.doctor.command import doctor  # noqa: PLC0415 - likewise
+        from node_agent.purge import purge  # noqa: PLC0415 - likewise
 
-        return offline.COMMANDS.get(cmd_name)
+        return {**offline.COMMANDS, "doctor": doctor, "purge": purge}.get(cmd_name)
 
 
 @click.group(cls=Shoald, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})

@@ -112,10 +112,18 @@ def _bind(family: socket.AddressFamily, protocol: str, host_ip: str, number: int
     return made
 
 
+def listeners(protocol: str, number: int, host_ip: str) -> list[str]:
+    """Who waits at this port on the address (empty: all of them), in this thread's namespace."""
+    return _owners([one for one in bound_to(protocol, number) if one.address in ("0.0.0.0", "::", host_ip)])
+
+
 def _names(others: list[Bound]) -> str:
     """Who has it, as far as /proc tells."""
-    owners = sorted({name for one in others if (name := _owner(one.inode))})
-    return ", ".join(owners) or "another program"
+    return ", ".join(_owners(others)) or "another program"
+
+
+def _owners(others: Iterable[Bound]) -> list[str]:
+    return sorted({name for one in others if (name := _owner(one.inode))})
 
 
 def _owner(inode: int) -> str:

@@ -12,13 +12,13 @@ from cluster.api.values import Value
 from node_agent.network.conntrack import forget_udp, gone_destinations
 from node_agent.network.desired import Desired
 from node_agent.network.firewall import docker_user_rule
-from node_agent.network.naming import ANCHOR, GATEWAY_BRIDGE, LINK_DEVICE, TABLE
+from node_agent.network.naming import ANCHOR, BRIDGE_PREFIX, GATEWAY_BRIDGE, LINK_DEVICE, TABLE
 from node_agent.network.netlink import Netlink
 from node_agent.network.netns import enter_command, inside
 from node_agent.network.nft import NETFILTER, NftError
 from node_agent.network.overlay import Devices, ReturnPaths, allow_forwarding, local_mtu, open_gateway_bridge, set_task_ports
 from node_agent.network.routes import Route
-from node_agent.network.rtnetlink import links, routes
+from node_agent.network.rtnetlink import delete_link, links, routes
 from node_agent.network.rulesets import HeldTable, Sandboxes
 
 
@@ -129,3 +129,9 @@ class Kernel:
             self._paths.hold({}, mark_base=mark_base, recheck=True)
             self._quiet(*enter_command(self._namespace), "iptables", "-w", "-D", "DOCKER-USER", *docker_user_rule(mark_base))
         self._node.run("".join(f"add table ip {name}\ndelete table ip {name}\n" for name in (TABLE, ANCHOR)))
+
+    def remove_bridges(self) -> None:
+        """Bridges of ours that no engine answers for any more."""
+        there = links(self._routing)
+        ours = [link for name, link in there.items() if name.startswith(BRIDGE_PREFIX) or name == GATEWAY_BRIDGE]
+        self._routing.do(*(delete_link(link.index) for link in ours))
