@@ -18,7 +18,9 @@ from integration.netlab import why_no_engine
 
 pytestmark = [pytest.mark.root, pytest.mark.engine, pytest.mark.timeout(240)]
 IMAGE = "shoal-lab"
-SERVER = ("sh", "-c", 'while true; do echo "hello from $HOSTNAME" | nc -l -p 8000; done')
+SERVER = ("httpd", "-f", "-p", "8000", "-h", "/etc")
+"""Whoever asks for /hostname learns which container answered."""
+ASK = "printf 'GET /hostname HTTP/1.0\\r\\n\\r\\n' | busybox nc -w 3 {} {} | busybox tail -n 1"
 
 
 @pytest.fixture(scope="module")
@@ -135,14 +137,15 @@ def said_by(manager: Daemon, *arguments: str) -> str:
 def test_a_container_named_like_a_service_takes_nothing_from_it(manager: Daemon) -> None:
     manager.docker("network", "create", "-d", "overlay", "--attachable", "front")
     manager.docker("run", "-d", "--name", "web", IMAGE, "sleep", "1000")
-    create(manager, "web", "--network", "front")
+    create(manager, "web", "--network", "front", "--constraint", "node.hostname==m1")
     manager.wait_running("web", 1)
     manager.docker("run", "-d", "--name", "client", "--network", "front", IMAGE, "sleep", "1000")
 
     def asked(name: str) -> str:
-        return manager.docker("exec", "client", "sh", "-c", f"echo | nc -w 3 {name} 8000")
+        return manager.docker("exec", "client", "sh", "-c", ASK.format(name, 8000))
 
-    wait_until(lambda: asked("web").startswith("hello from "), what="the service answers under its name")
+    web = container(manager, "web")
+    wait_until(lambda: asked("web") == web, what="the service answers under its name")
     assert manager.docker("inspect", "--type", "container", "--format", "{{.Name}}", "web") == "/web"
     manager.docker("rm", "-f", "web")
     assert manager.docker("service", "ls", "--filter", "name=web", "--format", "{{.Replicas}}") == "1/1", "rm meant the container"
@@ -158,12 +161,12 @@ def test_docker_restart_of_a_task_brings_another_one_that_is_reached(manager: Da
     first = container(worker, "restarted")
 
     def answer() -> str:
-        return worker.host.run("sh", "-c", "echo | busybox nc -w 3 127.0.0.1 8081 || true").strip()
+        return worker.host.run("sh", "-c", ASK.format("127.0.0.1", 8081)).strip()
 
-    wait_until(lambda: answer() == f"hello from {first}", what="the first task answers")
+    wait_until(lambda: answer() == first, what="the first task answers")
     with suppress(CommandFailed):  # the engine refuses if the task's files are gone by the time it starts it again
         worker.docker("restart", "-t", "0", first)
-    wait_until(lambda: answer() not in ("", f"hello from {first}"), what="another task answers")
+    wait_until(lambda: answer() not in ("", first), what="another task answers")
     (task,) = manager.wait_running("restarted", 1)
     assert task["Status"]["ContainerStatus"]["ContainerID"][:12] != first
     running = ("ps", "-q", "--filter", "name=^restarted\\.")
@@ -179,7 +182,7 @@ def test_names_and_ports_answer_through_a_kill_9_of_the_daemon(manager: Daemon, 
     create(manager, "asker", "--network", "kept", "--constraint", "node.hostname==w1", command=("sh", "-c", look))
     manager.wait_running("kept_web", 1)
     manager.wait_running("asker", 1)
-    asker = container(worker, "asker")
+    web, asker = container(manager, "kept_web"), container(worker, "asker")
 
     def lookups() -> list[str]:
         return worker.engine("logs", asker).split()
@@ -190,7 +193,7 @@ def test_names_and_ports_answer_through_a_kill_9_of_the_daemon(manager: Daemon, 
     for _ in range(2):
         worker.kill()
         for _ in range(20):
-            assert "hello from" in world.run("sh", "-c", f"echo | busybox nc -w 3 {worker.address} 8082")
+            assert world.run("sh", "-c", ASK.format(worker.address, 8082)).strip() == web
         worker.start()
     wait_until(lambda: len(lookups()) > before + 20, what="many more lookups")
     assert "missed" not in lookups()[before:]

@@ -5,7 +5,17 @@ from collections.abc import Callable, Iterator
 from cluster.api.values import Value
 from node_agent.doctor.facts import Facts
 from node_agent.network.desired import VXLAN_OVERHEAD
-from node_agent.network.naming import GATEWAY_BRIDGE, LINK_DEVICE, bridge_of, engine_network_of, vxlan_of
+from node_agent.network.naming import (
+    BRIDGE_PREFIX,
+    ENCRYPTED_PREFIX,
+    GATEWAY_BRIDGE,
+    LINK_DEVICE,
+    VXLAN_PREFIX,
+    bridge_of,
+    engine_network_of,
+    tap_of,
+    vxlan_of,
+)
 from node_agent.network.routes import meeting_route
 
 OK, WARN, FAIL = "ok", "warn", "fail"
@@ -221,7 +231,7 @@ def ports(facts: Facts) -> Iterator[Finding]:
 def leftovers(facts: Facts) -> Iterator[Finding]:
     """Of networks and of a membership that are no more. What a running daemon is about to take away is none yet."""
     member, used = facts.member, set(facts.known.used_networks)
-    wanted = {name for key in used for name in (bridge_of(key), vxlan_of(key))}
+    wanted = {name for key in used for name in (bridge_of(key), vxlan_of(key), tap_of(key))}
     if member is not None:
         wanted |= {LINK_DEVICE, GATEWAY_BRIDGE}
     left = [f"interface {name}" for name in sorted(facts.links) if _is_named_by_us(name) and name not in wanted]
@@ -242,7 +252,7 @@ def leftovers(facts: Facts) -> Iterator[Finding]:
 
 
 def _is_named_by_us(link: str) -> bool:
-    return link.startswith(("sb-", "sv-")) or link in (LINK_DEVICE, GATEWAY_BRIDGE)
+    return link.startswith((BRIDGE_PREFIX, VXLAN_PREFIX, ENCRYPTED_PREFIX)) or link in (LINK_DEVICE, GATEWAY_BRIDGE)
 
 
 def span(seconds: float) -> str:
