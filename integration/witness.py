@@ -135,7 +135,7 @@ def left_behind(daemon: Daemon) -> list[str]:
     networks = daemon.engine("network", "ls", "--format", "{{.Name}}").split()
     found += [f"network {name}" for name in networks if name.startswith("shoal")]
     interfaces = [row["ifname"] for row in json.loads(daemon.host.run("ip", "-j", "link"))]
-    found += [f"interface {name}" for name in interfaces if name.startswith(("shoal", "sb-", "sv-"))]
+    found += [f"interface {name}" for name in interfaces if name.startswith(("shoal", "sb-", "sv-", "sc-"))]
     found += [line for line in daemon.host.run("nft", "list", "tables").splitlines() if "shoal" in line]
     secrets = daemon.folder / "run" / "secrets"
     found += [f"secrets {path}" for path in (secrets, *secrets.rglob("*")) if path.exists()]

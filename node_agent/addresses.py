@@ -11,7 +11,7 @@ from cluster.api.errors import Conflict, InvalidArgument
 
 DEFAULT_PORT = 2377
 _SIOCGIFADDR = 0x8915
-_OURS = ("shoal", "sb-", "sv-")
+_OURS = ("shoal", "sb-", "sv-", "sc-")
 """How the names of interfaces that the data plane makes begin."""
 _NEVER_ADVERTISED = (*_OURS, "veth", "docker", "br-")
 
