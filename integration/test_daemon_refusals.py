@@ -101,7 +101,7 @@ def test_a_wrong_flag_is_named_with_what_would_be_right(tmp_path: Path, flags: t
     [
         ('{"debug": tru', (), "it is not a JSON object"),
         ("[]", (), "it is not a JSON object"),
-        ('{"zig": 1}', (), "unknown key 'zig'; the keys are data-root, debug"),
+        ('{"zig": 1}', (), "unknown key 'zig'; the keys are data-key-rotation, data-root"),
         ('{"debug": "yes"}', (), "debug"),
         ('{"log-level": "debug"}', ("--log-level", "info"), "'log-level' is given both as a flag and in the file; remove one of them"),
     ],
