@@ -62,8 +62,8 @@ class NoAnswer(Exception):
 class Managers(Protocol):
     """The managers' APIs, as clients reach them."""
 
-    async def ask(self, work: Callable[[Manager], Awaitable[T]], *, patience: float) -> T:
-        """At one of them. Raises NoAnswer."""
+    async def ask(self, work: Callable[[Manager], Awaitable[T]], *, patience: float, at: object = None) -> T:
+        """At one of them, or at this one. Raises NoAnswer."""
         ...
 
     def acknowledged(self, manager: Manager, outcome: Outcome) -> None: ...
@@ -92,9 +92,9 @@ class Client:
     async def run(self, until: Callable[[], bool], pause: float) -> None:
         while not until():
             await asyncio.sleep(self._rng.expovariate(1 / pause))
-            await self._one()
+            await self.do_something()
 
-    async def _one(self) -> None:
+    async def do_something(self) -> None:
         key = self._rng.choice((*CONFIGS, *SERVICES))
         draw = self._rng.random()
         seen = self._seen.get(key)
@@ -108,11 +108,14 @@ class Client:
             await self._remove(key, seen)
 
     # -- reading -----------------------------------------------------------------------------------------------------------------------
-    async def read(self, *keys: str) -> bool:
+    async def read_all(self, at: object = None) -> bool:
+        return await self.read(*CONFIGS, *SERVICES, at=at)
+
+    async def read(self, *keys: str, at: object = None) -> bool:
         """All of them at one moment. Whether it was answered."""
         began = self._now()
         try:
-            now = await self._managers.ask(lambda manager: manager.read(), patience=4.0)
+            now = await self._managers.ask(lambda manager: manager.read(), patience=4.0, at=at)
         except (NoAnswer, ShoalError):
             return False
         for key in keys:

@@ -103,6 +103,12 @@ class Network:
     def died(self, process: Process) -> None:
         self._end_calls(lambda call: process in (call.client, call.server))
 
+    def break_off(self, name: str, *, noticed: float) -> None:
+        """Some of the connections of this process break, at about the same time."""
+        for call in list(self._calls.values()):
+            if name in (call.client.id, call.server.id) and self.rng.random() < noticed:
+                self._in(self.rng.uniform(0.0, 0.3), call.fail)
+
     def _end_calls(self, concerned: Callable[["Call"], bool]) -> None:
         for call in list(self._calls.values()):
             if concerned(call):
@@ -154,13 +160,14 @@ class Network:
         self._calls.pop(call.number, None)
 
     async def reach(self, client: Process, address: str) -> Server:
-        """The server there; never returns where nothing passes. Raises RpcError where nothing listens."""
+        """The server there. Raises RpcError where nothing listens, and where nothing passes, though not at once."""
         await asyncio.sleep(self.delay())
         server = self.server_at(address)
         if server is None:
             raise RpcError(f"manager {address} cannot be reached")
         if not (self.passes(client, server.process) and self.passes(server.process, client)):
-            await asyncio.get_running_loop().create_future()
+            await asyncio.sleep(KEEPALIVE)
+            raise RpcError(f"manager {address} cannot be reached")
         return server
 
 

@@ -1,10 +1,10 @@
 """What befalls a cluster of managers, and when: drawn from the seed. Each world has some kinds of fault only, so that these meet more."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from random import Random
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from msgspec.structs import replace
 
@@ -15,7 +15,7 @@ from cluster.api.specs import NodeSpec
 from cluster.api.states import Availability, Role
 from manager.manager import Manager
 from tests.sim.manager_checks import Trace
-from tests.sim.manager_clients import NoAnswer
+from tests.sim.manager_clients import Client, NoAnswer
 from tests.sim.manager_disk import DiskWeather
 from tests.sim.manager_host import Host
 from tests.sim.manager_network import Network, Weather
@@ -34,6 +34,7 @@ class Stage(Protocol):
     mishaps: Mishaps
     trace: Trace
     loop: asyncio.AbstractEventLoop
+    passer_by: Client
     is_calm: bool
 
     def leader(self) -> Host | None: ...
@@ -44,13 +45,25 @@ class Stage(Protocol):
 
     async def ask(self, work: Callable[[Manager], Awaitable[T]], *, patience: float) -> T: ...
 
+    def go_on(self, work: Coroutine[Any, Any, object]) -> None:
+        """Beside everything else."""
+        ...
+
+
+FAULTS = (
+    "crash", "crash_leader", "power_failure", "fill_disk", "cut_off", "cut_off_leader", "cut_some", "hand_over", "promote", "demote",
+    "drain",
+)  # fmt: skip
+
 
 class Storm:
     """Faults one after the other, until it is over."""
 
-    def __init__(self, world: Stage, rng: Random) -> None:
+    def __init__(self, world: Stage, rng: Random, *, faults: Sequence[str] = ()) -> None:
+        """Of all kinds of faults, or of these: the names of methods here."""
         self._world = world
         self._rng = rng
+        self._faults = faults
 
     async def run(self, until: float) -> None:
         world, rng = self._world, self._rng
@@ -60,53 +73,54 @@ class Storm:
         world.disks.slow = rng.choice((0.0, 0.0, 0.01))
         world.disks.crash = rng.choice((0.0, 0.0, 0.002, 0.01))
         world.mishaps.failing = rng.choice((0.0, 0.2))
-        kinds: list[Callable[[], None]] = [
-            self._crash, self._crash_leader, self._power_failure, self._cut_off, self._cut_off_leader, self._cut_some, self._fill_disk,
-            self._hand_over, self._promote, self._demote, self._drain,
-        ]  # fmt: skip
-        chosen = rng.sample(kinds, k=rng.randint(2, 6))
+        chosen = self._faults or rng.sample(FAULTS, k=rng.randint(2, 6))
         pause = rng.choice((0.7, 1.5, 3.0))
         while world.loop.time() < until:
             await asyncio.sleep(rng.expovariate(1 / pause))
             fault = rng.choice(chosen)
-            world.trace.note(f"storm: {fault.__name__}")
-            fault()
+            world.trace.note(f"storm: {fault}")
+            getattr(self, fault)()
 
     # -- machines ------------------------------------------------------------------------------------------------------------------------
-    def _crash(self) -> None:
+    def crash(self) -> None:
         self._world.down(self._rng.choice(self._world.hosts), power=self._rng.random() < 0.3)
 
-    def _crash_leader(self) -> None:
+    def crash_leader(self) -> None:
         leader = self._world.leader()
         if leader is not None:
             self._world.down(leader, power=self._rng.random() < 0.3)
 
-    def _power_failure(self) -> None:
+    def power_failure(self) -> None:
         for host in self._world.hosts:
             self._world.down(host, power=True)
 
-    def _fill_disk(self) -> None:
+    def fill_disk(self) -> None:
         disk = self._rng.choice(self._world.hosts).disk
         if disk is not None:
             disk.is_full = True
             self._later(self._rng.uniform(1.0, 4.0), lambda: setattr(disk, "is_full", False))
 
     # -- links ---------------------------------------------------------------------------------------------------------------------------
-    def _cut_off(self) -> None:
+    def cut_off(self) -> None:
         self._isolate(self._rng.choice(self._world.hosts))
 
-    def _cut_off_leader(self) -> None:
-        leader = self._world.leader()
+    def cut_off_leader(self) -> None:
+        """And while it and its successor lead both, both are asked."""
+        world, leader = self._world, self._world.leader()
         if leader is not None:
             self._isolate(leader)
+            for _ in range(8):
+                self._later(self._rng.uniform(0.2, 2.5), lambda: world.go_on(world.passer_by.read_all(at=leader)))
+                self._later(self._rng.uniform(0.2, 2.0), lambda: world.go_on(world.passer_by.do_something()))
 
     def _isolate(self, lonely: Host) -> None:
         """One from all others, in both directions or in one."""
         outward, inward = self._rng.choice(((True, True), (True, False), (False, True)))
         others = [host.id for host in self._world.hosts if host is not lonely]
         self._cut([(lonely.id, other) for other in others if outward] + [(other, lonely.id) for other in others if inward])
+        self._world.network.break_off(lonely.id, noticed=self._rng.choice((0.0, 0.5, 1.0)))
 
-    def _cut_some(self) -> None:
+    def cut_some(self) -> None:
         ids = [host.id for host in self._world.hosts]
         pairs = [(one, other) for one in ids for other in ids if one != other]
         self._cut(self._rng.sample(pairs, k=self._rng.randint(1, len(pairs) // 3)))
@@ -117,19 +131,19 @@ class Storm:
         self._later(self._rng.uniform(0.3, 5.0), lambda: self._world.is_calm or network.mend(pairs))
 
     # -- what operators do -----------------------------------------------------------------------------------------------------------------
-    def _hand_over(self) -> None:
+    def hand_over(self) -> None:
         leader = self._world.leader()
         if leader is not None and leader.daemon is not None and leader.manager is not None:
             leader.daemon.spawn(_quietly(leader.manager.hand_over()))
 
-    def _promote(self) -> None:
+    def promote(self) -> None:
         self._order(lambda spec: replace(spec, role=Role.MANAGER), lambda host: host.manager is None)
 
-    def _demote(self) -> None:
+    def demote(self) -> None:
         if sum(host.manager is not None for host in self._world.hosts) > 3:
             self._order(lambda spec: replace(spec, role=Role.WORKER), lambda host: host.manager is not None)
 
-    def _drain(self) -> None:
+    def drain(self) -> None:
         availability = self._rng.choice(list(Availability))
         self._order(lambda spec: replace(spec, availability=availability), lambda host: True)
 

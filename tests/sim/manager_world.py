@@ -5,9 +5,9 @@ clocks, containers, clients.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from random import Random
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from cluster.api.assignment import ManagerAddr
 from cluster.api.changes import ChangeSet, Put, encode_entry
@@ -20,7 +20,7 @@ from cluster.api.states import NodeState, Role, TaskState
 from manager.manager import Manager
 from manager.raft.core.effects import Persist
 from manager.raft.core.membership import Member, MemberId
-from manager.raft.driver import bootstrap
+from manager.raft.driver import Raft, bootstrap
 from manager.raft.ports import Capture, Restoration, StateMachine
 from manager.raft.proposer import Applied, StoreMachine
 from manager.store.apply import template_from
@@ -28,7 +28,7 @@ from manager.store.snapshot import Snapshot
 from manager.store.store import Store
 from tests.sim.linearizability import Operation, judge
 from tests.sim.manager_checks import ManagerChecks, Trace, Watch
-from tests.sim.manager_clients import CONFIGS, SERVICES, Client, NoAnswer
+from tests.sim.manager_clients import Client, NoAnswer
 from tests.sim.manager_disk import Disk, DiskWeather
 from tests.sim.manager_host import Daemon, Host, address_of
 from tests.sim.manager_network import Network as Links
@@ -43,6 +43,8 @@ T = TypeVar("T")
 
 STALE_AFTER = 1.5
 """Seconds that a manager may go on as a leader after it lost leadership."""
+UNHEARD_FOR = 3.0
+"""Seconds that a leader may go on as one while no majority can answer it: two election timeouts of a slow clock, and what is on its way."""
 CALM_WITHIN = 90.0
 """Seconds of calm weather in which everything must have converged."""
 
@@ -105,7 +107,13 @@ class World:
         self.is_calm = False
         self._watches: dict[str, Watch] = {}
         self._stale_since: dict[str, float] = {}
+        self._unheard_since: dict[str, float] = {}
+        self._beside: dict[asyncio.Task[object], None] = {}
+        self.passer_by = self._client("p")
         self.hosts = self._build()
+
+    def _client(self, name: str) -> Client:
+        return Client(name, self, self.history, self.trace, Random(self.rng.getrandbits(64)))
 
     # -- founding ----------------------------------------------------------------------------------------------------------------------
     def _build(self) -> list[Host]:
@@ -184,14 +192,31 @@ class World:
             watch = self._watches[host.name] = Watch(host.name, raft._core)
         self.checks.looks(watch)
         now = raft.leadership.value
-        if manager._watch.leading() is None or (now.is_me and now.is_established):
-            self._stale_since.pop(host.name, None)
-        elif self.loop.time() - self._stale_since.setdefault(host.name, self.loop.time()) > STALE_AFTER:
+        if self._lasts(self._stale_since, host, manager._watch.leading() is not None and not now.is_established) > STALE_AFTER:
             raise Broken(f"{host.name} goes on as a leader {STALE_AFTER} s after it lost leadership")
+        if self._lasts(self._unheard_since, host, now.is_me and not self._is_answered(host, raft)) > UNHEARD_FOR:
+            raise Broken(f"{host.name} leads, and no majority can have answered for {UNHEARD_FOR} s")
+
+    def _lasts(self, since: dict[str, float], host: Host, holds: bool) -> float:
+        """For how long it has held by now."""
+        if not holds:
+            since.pop(host.name, None)
+            return 0.0
+        return self.loop.time() - since.setdefault(host.name, self.loop.time())
+
+    def _is_answered(self, host: Host, raft: Raft) -> bool:
+        """Whether a majority of the voters is up and on links that pass both ways."""
+        up = {other.id: other.daemon for other in self.hosts if other.daemon is not None and other.daemon.raft is not None}
+        me, voters = host.daemon, raft.membership.value.voters
+        answering = [
+            voter for voter in voters
+            if voter in up and me is not None and self.network.passes(me, up[voter]) and self.network.passes(up[voter], me)
+        ]  # fmt: skip
+        return 2 * len(answering) > len(voters)
 
     # -- as the clients' managers ----------------------------------------------------------------------------------------------------------
-    async def ask(self, work: Callable[[Manager], Awaitable[T]], *, patience: float) -> T:
-        host = self.rng.choice(self.hosts)
+    async def ask(self, work: Callable[[Manager], Awaitable[T]], *, patience: float, at: object = None) -> T:
+        host = next((host for host in self.hosts if host is at), None) or self.rng.choice(self.hosts)
         await asyncio.sleep(self.network.delay())
         daemon, manager = host.daemon, host.manager
         if daemon is None or manager is None:
@@ -215,18 +240,25 @@ class World:
             self.checks.acknowledged(host.name, outcome.version, manager.latest())
 
     # -- the story -------------------------------------------------------------------------------------------------------------------------
-    async def live(self, length: float) -> None:
+    def go_on(self, work: Coroutine[Any, Any, object]) -> None:
+        task = self.loop.create_task(work)
+        self._beside[task] = None
+        task.add_done_callback(self._beside.pop)
+
+    async def live(self, length: float, faults: Sequence[str]) -> None:
         for host in self.hosts:
             host.start()
-        clients = [Client(f"u{number}", self, self.history, self.trace, Random(self.rng.getrandbits(64))) for number in range(3)]
+        clients = [self._client(f"u{number}") for number in range(3)]
         await clients[0].set_up()
         end = self.loop.time() + length
-        storm = Storm(self, Random(self.rng.getrandbits(64)))
+        storm = Storm(self, Random(self.rng.getrandbits(64)), faults=faults)
         async with asyncio.TaskGroup() as group:
             group.create_task(storm.run(until=end))
             for client in clients:
-                group.create_task(client.run(lambda: self.loop.time() > end, pause=0.35))
+                group.create_task(client.run(lambda: self.loop.time() > end, pause=0.25))
         self.calm()
+        if self._beside:
+            await asyncio.wait(self._beside)
         await self._converge()
         await self._read_everything(clients)
         verdict = judge(self.history, Register())
@@ -275,7 +307,7 @@ class World:
     async def _read_everything(self, clients: list[Client]) -> None:
         """Through whichever manager, twice each: what was acknowledged is there."""
         for client in clients * 2:
-            while not await client.read(*CONFIGS, *SERVICES):
+            while not await client.read_all():
                 pass
 
 
@@ -341,12 +373,12 @@ def _unobserved(hosts: list[Host], now: Snapshot) -> str:
     return f"{len(runs - said)} containers run that should not, {len(said - runs)} do not that should" if runs != said else ""
 
 
-def simulate(seed: int, *, length: float = 20.0, tell: Callable[[str], None] = lambda line: None) -> World:
+def simulate(seed: int, *, length: float = 20.0, faults: Sequence[str] = (), tell: Callable[[str], None] = lambda line: None) -> World:
     """One life of a cluster. Raises Broken, or whatever ended it."""
     rng = Random(seed)
     with seeded_loop(Random(rng.getrandbits(64)), shuffles=rng.choice((0.0, 0.3, 1.0))) as loop:
         world = World(seed, loop, rng)
         world.trace.tell = lambda line: tell(f"{loop.time() - 1000:8.3f} {line}")
         loop.observe = world.observe
-        run_until(loop, world.live(length))
+        run_until(loop, world.live(length, faults))
     return world

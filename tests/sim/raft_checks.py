@@ -21,6 +21,8 @@ class Checks:
         self.leaders: dict[int, MemberId] = {}
         self.known: dict[tuple[int, int], tuple[Entry, int | None]] = {}
         self.committed: dict[int, Entry] = {}
+        self.committed_in: dict[int, int] = {}
+        """The term in which each was first seen to be."""
         self.acknowledged: dict[bytes, int] = {}
         self.highest_acknowledged = 0
         self.reads = 0
@@ -32,7 +34,8 @@ class Checks:
             raise Broken(f"Election Safety: {other} and {member} both lead term {term}")
         log = core.state.log
         for index, entry in self.committed.items():
-            if index > log.base_index and log.term_at(index) != entry.term:
+            is_due = self.committed_in[index] < term  # votes that come late make a leader of a term that is over; it need not have it
+            if is_due and index > log.base_index and log.term_at(index) != entry.term:
                 raise Broken(f"Leader Completeness: {member} leads term {term} without committed entry {index} of term {entry.term}")
 
     def holds(self, member: MemberId, core: Core, entries: tuple[Entry, ...]) -> None:
@@ -49,6 +52,7 @@ class Checks:
             raise Broken(f"{member} took back its commit index, from {before} to {log.commit}")
         for entry in log.between(max(before, log.base_index), log.commit):
             known = self.committed.setdefault(entry.index, entry)
+            self.committed_in.setdefault(entry.index, core.state.term)
             if known != entry:
                 raise Broken(f"State Machine Safety: entry {entry.index} was committed as {known}, then by {member} as {entry}")
 

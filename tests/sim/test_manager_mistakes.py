@@ -1,0 +1,23 @@
+"""The net of whole managers catches mistakes that are made on purpose, one by one."""
+
+import logging
+
+import pytest
+
+from tests.sim.manager_mutants import MISTAKES
+from tests.sim.manager_world import simulate
+from tests.sim.raft_mutants import replaced
+
+MOST_SEEDS = 60
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_the_storms_find_who(name: str) -> None:
+    mistake = MISTAKES[name]
+    logging.disable(logging.CRITICAL)
+    try:
+        with replaced(*mistake.rule), pytest.raises(Exception):  # noqa: B017 - however the promise breaks, it breaks
+            for seed in range(MOST_SEEDS):
+                simulate(seed, length=12, faults=mistake.faults)
+    finally:
+        logging.disable(logging.NOTSET)
