@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from tests.sim.manager_mutants import MISTAKES
+from tests.sim.manager_mutants import MISTAKES, Mistake
 from tests.sim.manager_world import simulate
 from tests.sim.raft_mutants import replaced
 
@@ -17,7 +17,11 @@ def test_the_storms_find_who(name: str) -> None:
     logging.disable(logging.CRITICAL)
     try:
         with replaced(*mistake.rule), pytest.raises(Exception):  # noqa: B017 - however the promise breaks, it breaks
-            for seed in range(MOST_SEEDS):
-                simulate(seed, length=12, faults=mistake.faults)
+            _hunt(mistake)
     finally:
         logging.disable(logging.NOTSET)
+
+
+def _hunt(mistake: Mistake) -> None:
+    for seed in range(MOST_SEEDS):
+        simulate(seed, length=12, faults=mistake.faults)
