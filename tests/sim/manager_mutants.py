@@ -108,7 +108,7 @@ MISTAKES: dict[str, Mistake] = {
     **{
         name: Mistake(CORE_MUTANTS[name], ("cut_off_leader", "crash_leader"))
         for name in (
-            "truncates what was committed", "votes for logs that lack entries", "reads without asking a majority",
+            "votes for logs that lack entries", "reads without asking a majority",
             "appends without comparing",
         )
     },
