@@ -119,6 +119,13 @@ def test_secrets_configs_and_networks(cli: Cli, manager: Daemon, cluster: Cluste
     wait_until(lambda: cli("network", "rm", "front"), what="the network goes")
 
 
+def test_a_container_joins_a_network_that_was_just_made(cli: Cli) -> None:
+    for turn in range(5):
+        cli("network", "create", "-d", "overlay", "--attachable", f"fresh{turn}")
+        assert "10." in cli("run", "--rm", "--network", f"fresh{turn}", IMAGE, "ip", "addr")
+        wait_until(lambda turn=turn: cli("network", "rm", f"fresh{turn}"), what="the network goes")
+
+
 def test_a_stack_comes_and_goes(cli: Cli, manager: Daemon, tmp_path: Path) -> None:
     file = tmp_path / "stack.yml"
     web = f"  web: {{image: {IMAGE}, command: sleep 1000, stop_grace_period: 0s, networks: [front], deploy: {{replicas: 2}}}}\n"

@@ -260,7 +260,7 @@ class Manager:
         control = Control(store=self._store, proposer=self._proposer, catch_up=self.read)
         return Leading(
             control=control,
-            guests=GuestDesk(control=control, store=self._store),
+            guests=GuestDesk(control=control, store=self._store, clock=parts.clock),
             certificates=CertificateService(
                 snapshot=lambda: self._store.snapshot,
                 proposer=self._proposer,

@@ -39,6 +39,12 @@ def attach(now: Snapshot, command: AttachGuest) -> Admission:
     return Admission(id=command.id, changes=(Put(object=replace(network, guests=guests), base=network.version),))
 
 
+def is_unequipped(now: Snapshot, reference: str) -> bool:
+    """The network was made a moment ago: the allocator has not come to it yet, and has nothing against it."""
+    network = _find(now, reference)
+    return network is not None and not (network.subnet or network.pending_reason or network.leaving)
+
+
 def detach(now: Snapshot, command: DetachGuest) -> Admission:
     for network in now.networks.values():
         left = tuple(guest for guest in network.guests if (guest.id, guest.node_id) != (command.id, command.node_id))
@@ -55,11 +61,15 @@ def without_node(now: Snapshot, node_id: Id) -> Iterator[Put]:
             yield Put(object=replace(network, guests=left), base=network.version)
 
 
-def _network(now: Snapshot, reference: str) -> Network:
+def _find(now: Snapshot, reference: str) -> Network | None:
     network = now.networks.get(reference)
-    if network is None:
-        found = now.named(Kind.NETWORK, reference)
-        network = None if found is None else now.networks.get(found.id)
+    if network is None and (found := now.named(Kind.NETWORK, reference)) is not None:
+        return now.networks.get(found.id)
+    return network
+
+
+def _network(now: Snapshot, reference: str) -> Network:
+    network = _find(now, reference)
     if network is None or network.leaving:
         raise NotFound(f"network {reference} not found")
     return network
