@@ -64,6 +64,7 @@ class EngineLauncher:
         self._command = tuple(command)
         self._settings = settings
         self._file = self._exec / "daemon.json"
+        self._file_text = ""
         self._pid = Latest(0)
 
     @property
@@ -75,10 +76,11 @@ class EngineLauncher:
         return shutil.which(self._command[0]) is not None
 
     async def run(self) -> None:
-        """Until cancelled; the engine stays."""
+        """Until cancelled; the engine stays. Raises EngineError for settings of the host that no dockerd can have."""
+        self._file_text = json.dumps(settings_of(_host_settings(HOST_FILE), self._settings))
         while True:
             started = self._clock.monotonic()
-            pid = self._running()
+            pid = self.running()
             if not pid:
                 await self._let_containerd_end()
                 pid = self._spawn()
@@ -102,7 +104,7 @@ class EngineLauncher:
 
     async def stop(self) -> None:
         """End the engine itself; running containers go on without it (`purge` stops them first)."""
-        pid = self._running()
+        pid = self.running()
         if pid:
             os.kill(pid, signal.SIGTERM)
             await _wait_exit(pid)
@@ -120,10 +122,10 @@ class EngineLauncher:
     async def _let_containerd_end(self) -> None:
         """A killed dockerd takes its containerd along, but a new one that still sees its pid file waits 15 s for it and gives up."""
         pidfile = self._exec / "exec" / "containerd" / "containerd.pid"
-        pid = _pid_in(pidfile)
-        if pid and _lives(pid, os.fsencode(str(pidfile.parent))):
+        pid = pid_in(pidfile)
+        if pid and lives(pid, os.fsencode(str(pidfile.parent))):
             await first_of(lambda: _wait_exit(pid), lambda: self._clock.sleep(_CONTAINERD_ENDS_WITHIN))
-        if pid and not _lives(pid, os.fsencode(str(pidfile.parent))):
+        if pid and not lives(pid, os.fsencode(str(pidfile.parent))):
             pidfile.unlink(missing_ok=True)
 
     def _spawn(self) -> int:
@@ -132,7 +134,8 @@ class EngineLauncher:
         path = shutil.which(self._command[0])
         if path is None:
             raise EngineMissing
-        self._file.write_text(json.dumps(settings_of(_host_settings(HOST_FILE), self._settings)))
+        self._file.touch(mode=0o600)  # the host's may hold a proxy's password
+        self._file.write_text(self._file_text)
         self.pidfile.unlink(missing_ok=True)  # dockerd refuses to start on the file of a process id that is taken again
         out = [
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -153,10 +156,10 @@ class EngineLauncher:
             f"--config-file={self._file}",
         ]
 
-    def _running(self) -> int:
+    def running(self) -> int:
         """The dockerd of our folders that runs already; 0 for none."""
-        pid = _pid_in(self.pidfile)
-        return pid if pid and _lives(pid, os.fsencode(f"--pidfile={self.pidfile}")) else 0
+        pid = pid_in(self.pidfile)
+        return pid if pid and lives(pid, os.fsencode(f"--pidfile={self.pidfile}")) else 0
 
     def _last_words(self) -> str:
         try:
@@ -185,14 +188,15 @@ def _host_settings(file: Path) -> Mapping[str, object]:
     return found
 
 
-def _pid_in(file: Path) -> int:
+def pid_in(file: Path) -> int:
+    """0 for none."""
     try:
         return int(file.read_text())
     except (OSError, ValueError):
         return 0
 
 
-def _lives(pid: int, word: bytes) -> bool:
+def lives(pid: int, word: bytes) -> bool:
     """Whether it is the process that was meant: process ids are used again, and a dead one that nobody reaped has no arguments."""
     try:
         return word in Path(f"/proc/{pid}/cmdline").read_bytes()
