@@ -17,15 +17,17 @@ from pathlib import Path
 import click
 
 from cluster.aio.clock import SystemClock
+from node_agent import machine
 from node_agent.config import Config, parse_host
 from node_agent.doctor.checks import OK, leftovers
 from node_agent.doctor.facts import Facts
-from node_agent.doctor.gather import UnixConnection, gather
+from node_agent.doctor.gather import UnixConnection, daemon_pid, gather
 from node_agent.leaving import remove_containers
 from node_agent.network.engine_networks import DockerNetworks
 from node_agent.network.kernel import Kernel
 from node_agent.network.plane import Plane
 from worker.engine.docker import DockerEngine
+from worker.engine.launcher import EngineLauncher
 from worker.ports import EngineError
 
 Say = Callable[[str], None]
@@ -65,7 +67,7 @@ def _leave(config: Config, facts: Facts, say: Say) -> None:
             say(f"The swarm was not told that this node leaves ({problem}): remove it there with 'shoal node rm --force'.")
     if Path("/run/systemd/system").exists():
         subprocess.run(("systemctl", "disable", "--now", "shoald.socket", "shoald"), capture_output=True, check=False)
-    end_process(Path(config.pidfile), say)
+    end_process(daemon_pid(config), say)
 
 
 def _ask_to_leave(config: Config) -> None:
@@ -82,12 +84,13 @@ def _ask_to_leave(config: Config) -> None:
         return
 
 
-def end_process(pidfile: Path, say: Say) -> None:
-    """Asks it to end, and ends it when it does not within a while; fine when there is none."""
+def end_process(pid: int, say: Say) -> None:
+    """Asks it to end, and ends it when it does not within a while; fine when there is none (0)."""
+    if not pid:
+        return
     try:
-        pid = int(pidfile.read_text())
         watch = os.pidfd_open(pid)
-    except (OSError, ValueError):
+    except ProcessLookupError:
         return
     try:
         for number in (signal.SIGTERM, signal.SIGKILL):
@@ -131,7 +134,8 @@ async def _clear(config: Config, facts: Facts, say: Say) -> None:
 
 def _delete(config: Config, say: Say) -> None:
     """The engine that we started, mounts, folders."""
-    end_process(config.runtime / "engine" / "dockerd.pid", say)
+    engine = EngineLauncher(state=config.data, runtime=config.runtime, clock=SystemClock(), rng=machine.rng())
+    end_process(engine.running(), say)
     folders = [config.data, config.runtime, *([Path(config.engine_root) / "engine"] if config.engine_root else [])]
     points = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     below = [point for point in points if any(Path(point).is_relative_to(folder) for folder in folders)]
@@ -139,3 +143,5 @@ def _delete(config: Config, say: Say) -> None:
         subprocess.run(("umount", "-l", point), capture_output=True, check=False)
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
+    if config.engine_root:
+        (Path(config.engine_root) / "engine.address").unlink(missing_ok=True)

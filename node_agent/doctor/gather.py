@@ -31,9 +31,12 @@ from node_agent.network.plane import STATE_FILE
 from node_agent.network.view import Known
 from node_agent.state import NodeFacts
 from worker.engine.find import USUAL_SOCKETS
+from worker.engine.launcher import lives, pid_in
 from worker.plan import CLUSTER_LABEL
 
 _SECONDS = 3.0
+_DAEMON = (b"shoald", b"node_agent.main")
+"""What its command line has."""
 
 
 def gather(config: Config) -> Facts:
@@ -81,8 +84,8 @@ def _member(data: Path) -> Member | None:
 
 
 def _daemon(config: Config) -> DaemonFacts:
+    pid = daemon_pid(config)
     try:
-        pid = int(Path(config.pidfile).read_text())
         limits = Path(f"/proc/{pid}/limits").read_text()
         descriptors = len(os.listdir(f"/proc/{pid}/fd"))
     except (OSError, ValueError):
@@ -95,6 +98,12 @@ def _daemon(config: Config) -> DaemonFacts:
         descriptor_limit=int(limit) if limit.isdigit() else 0,
         data_plane=plane.read_text().strip() if plane.exists() else "",
     )
+
+
+def daemon_pid(config: Config) -> int:
+    """Of the daemon that runs; 0 for none. A file that a killed one left may name anybody by now."""
+    pid = pid_in(Path(config.pidfile))
+    return pid if pid and any(lives(pid, word) for word in _DAEMON) else 0
 
 
 def _taken(known: Known, daemon: int) -> Iterator[Taken]:
@@ -150,7 +159,7 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 def _engine(config: Config) -> EngineFacts:
-    chosen = config.data / "engine.address"
+    chosen = Path(config.engine_root or config.data_root) / "engine.address"
     named = config.engine if config.engine.startswith("unix://") else chosen.read_text().strip() if chosen.exists() else ""
     own = str(config.runtime / "engine" / "docker.sock")
     candidates = [named.removeprefix("unix://")] if named else [own, *USUAL_SOCKETS]
