@@ -28,9 +28,11 @@ class ControlSocket:
             if await _answers(self._path):
                 raise FileExistsError(17, "another one is running", str(self._path))
             self._path.unlink()
-        listening = await asyncio.start_unix_server(self._serve, path=str(self._path))
-        os.chmod(self._path, 0o600)
-        return listening
+        before = os.umask(0o177)  # keys come this way: nobody else may connect, not for a moment
+        try:
+            return await asyncio.start_unix_server(self._serve, path=str(self._path))
+        finally:
+            os.umask(before)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
