@@ -335,9 +335,7 @@ class LocalSwarm:
             if request.force_new_cluster and (self._wanted.value is not None or self._state.is_locked):
                 return await self._force(request)
             self._refuse_members()
-            listen, advertise, data_path = own_addresses(
-                request.listen_addr, request.advertise_addr or self._advertise, request.data_path_addr
-            )
+            listen, advertise, data_path = self._addresses(request)
             self._state.forget_swarm()
             here, now = tuple(routes()), self._clock.wall()
             founded = found(request, listen=listen, advertise=advertise, data_path=data_path, subnets=here, now=now)
@@ -385,9 +383,7 @@ class LocalSwarm:
                 raise InvalidArgument("at least one RemoteAddr is required to join")
             if request.availability not in {"", *(one.value for one in Availability)}:
                 raise InvalidArgument(f"invalid Availability: {request.availability!r}")
-            listen, advertise, data_path = own_addresses(
-                request.listen_addr, request.advertise_addr or self._advertise, request.data_path_addr
-            )
+            listen, advertise, data_path = self._addresses(request)
             self._state.forget_swarm()
             self._joining = True
             try:
