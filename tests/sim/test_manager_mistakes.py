@@ -6,6 +6,7 @@ import pytest
 
 from tests.sim.manager_mutants import MISTAKES, Mistake
 from tests.sim.manager_world import simulate
+from tests.sim.raft_checks import Broken
 from tests.sim.raft_mutants import replaced
 
 MOST_SEEDS = 60
@@ -16,10 +17,11 @@ def test_the_storms_find_who(name: str) -> None:
     mistake = MISTAKES[name]
     logging.disable(logging.CRITICAL)
     try:
-        with replaced(*mistake.rule), pytest.raises(Exception):  # noqa: B017 - however the promise breaks, it breaks
+        with replaced(*mistake.rule), pytest.raises((Broken, ExceptionGroup)) as found:
             _hunt(mistake)
     finally:
         logging.disable(logging.NOTSET)
+    assert isinstance(found.value, Broken) or found.value.subgroup(Broken) is not None, found.value
 
 
 def _hunt(mistake: Mistake) -> None:
