@@ -7,20 +7,17 @@ Client, server and both sealing processes share the cores of this machine, and t
 kernel, so the ratios are worse than on a wire: what a core gives is the figure to plan with.
 """
 
-import argparse
 import asyncio
 import json
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
 from bench.dns import processor_seconds
-from bench.report import Figure, publish, wait_quiet
+from bench.report import Figure, in_rounds, wait_quiet
 from bench.vip import NGINX, STREAM, WEB, start_in
 from integration.plane_rig import Rig, Task, eventually, machines, network, rig
 
@@ -137,20 +134,7 @@ def figures(found: dict[tuple[str, str], list[float]]) -> list[Figure]:
 
 
 def main() -> int:
-    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    options.add_argument("--rounds", type=int, default=10)
-    options.add_argument("--seconds", type=int, default=1, help="of each measurement (default %(default)s)")
-    wanted = options.parse_args()
-    if missing := [package for tool, package in TOOLS.items() if shutil.which(tool) is None]:
-        print(f"bench.crypt needs {', '.join(missing)}: apt-get install -y --no-install-recommends {' '.join(missing)}", file=sys.stderr)
-        return 1
-    folder = Path(tempfile.mkdtemp(prefix="shoal-crypt-"))
-    try:
-        found = asyncio.run(bench(folder, wanted.rounds, wanted.seconds))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    publish("crypt", figures(found))
-    return 0
+    return in_rounds("crypt", __doc__, TOOLS, bench, figures)
 
 
 if __name__ == "__main__":

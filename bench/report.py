@@ -3,14 +3,20 @@
 A figure is a ratio to a peer or a limit measured in the same run wherever there is one.
 """
 
+import argparse
+import asyncio
 import json
 import platform
+import shutil
 import statistics
+import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+Found = TypeVar("Found")
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -89,3 +95,27 @@ def wait_quiet(*, at_most: float = 10.0, window: float = 0.5, idle: float = 0.85
 def _ticks() -> tuple[int, int]:
     fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
     return sum(fields[:8]), fields[3] + fields[4]
+
+
+def in_rounds(
+    name: str,
+    page: str,
+    tools: Mapping[str, str],
+    bench: Callable[[Path, int, int], Coroutine[None, None, Found]],
+    figures: Callable[[Found], Sequence[Figure]],
+) -> int:
+    """The `main` of a bench that measures several ways in turns; returns the exit status.
+
+    `tools`: program -> its Debian package. `bench` takes a folder, the rounds and the seconds of each measurement.
+    """
+    options = argparse.ArgumentParser(description=page.partition("\n")[0])
+    options.add_argument("--rounds", type=int, default=10)
+    options.add_argument("--seconds", type=int, default=1, help="of each measurement (default %(default)s)")
+    wanted = options.parse_args()
+    if missing := [package for tool, package in tools.items() if shutil.which(tool) is None]:
+        print(f"bench.{name} needs {', '.join(missing)}: apt-get install -y --no-install-recommends {' '.join(missing)}", file=sys.stderr)
+        return 1
+    with tempfile.TemporaryDirectory(prefix=f"shoal-{name}-", ignore_cleanup_errors=True) as folder:
+        found = asyncio.run(bench(Path(folder), wanted.rounds, wanted.seconds))
+    publish(name, figures(found))
+    return 0

@@ -8,21 +8,18 @@ of ours, so that connection tracking counts as a cost of ours too. HAProxy runs 
 proxy can have. All on the same cores, so the ratios count and not the rates.
 """
 
-import argparse
 import asyncio
 import json
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.report import Figure, publish, wait_quiet
+from bench.report import Figure, in_rounds, wait_quiet
 from cluster.api.endpoint import OverlayNetwork
 from integration.netlab import end
 from integration.plane_rig import Rig, Task, machines, network, rig
@@ -224,20 +221,7 @@ def figures(found: dict[tuple[str, str], list[float]]) -> list[Figure]:
 
 
 def main() -> int:
-    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    options.add_argument("--rounds", type=int, default=10)
-    options.add_argument("--seconds", type=int, default=1, help="of each measurement (default %(default)s)")
-    wanted = options.parse_args()
-    if missing := [package for tool, package in TOOLS.items() if shutil.which(tool) is None]:
-        print(f"bench.vip needs {', '.join(missing)}: apt-get install -y --no-install-recommends {' '.join(missing)}", file=sys.stderr)
-        return 1
-    folder = Path(tempfile.mkdtemp(prefix="shoal-vip-"))
-    try:
-        found = asyncio.run(bench(folder, wanted.rounds, wanted.seconds))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    publish("vip", figures(found))
-    return 0
+    return in_rounds("vip", __doc__, TOOLS, bench, figures)
 
 
 if __name__ == "__main__":
