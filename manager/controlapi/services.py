@@ -17,6 +17,7 @@ from manager.controlapi.validate_services import check_service
 from manager.store.snapshot import Snapshot
 
 _JOBS = (Mode.REPLICATED_JOB, Mode.GLOBAL_JOB)
+_ENDED = (UpdateState.COMPLETED, UpdateState.ROLLBACK_COMPLETED)
 
 
 def create(now: Snapshot, command: CreateService) -> Admission:
@@ -85,7 +86,7 @@ def _updated(now: Snapshot, present: Service, command: UpdateService) -> Service
     if mode_of(spec) is not mode_of(present.spec):
         raise NotSupported(f"service mode change is not allowed: {present.spec.name} is {mode_of(present.spec)}, not {mode_of(spec)}")
     if spec == present.spec and not _restarts(present.extensions, extensions):
-        return replace(present, extensions=extensions)
+        return _extended(present, extensions)
     return replace(
         present,
         spec=spec,
@@ -97,6 +98,14 @@ def _updated(now: Snapshot, present: Service, command: UpdateService) -> Service
         pending_reason="",
         job_status=_next_iteration(present),
     )
+
+
+def _extended(present: Service, extensions: Extensions) -> Service:
+    """No task is made anew. It can be taken back as any update, but while one goes on that goes back to what was before it."""
+    status = present.update_status
+    if extensions == present.extensions or (status is not None and status.state not in _ENDED):
+        return replace(present, extensions=extensions)
+    return replace(present, extensions=extensions, previous_spec=present.spec, previous_extensions=present.extensions)
 
 
 def _restarts(before: Extensions, after: Extensions) -> bool:

@@ -1,11 +1,12 @@
 """What Shoal adds to services is admitted whole or refused with its cure; the past of a service can be gone back to."""
 
 import pytest
+from msgspec.structs import replace
 
-from cluster.api.changes import ChangeSet
+from cluster.api.changes import ChangeSet, Put
 from cluster.api.commands import Command, CreateService, RebalanceService, UpdateService
 from cluster.api.errors import InvalidArgument, NotFound
-from cluster.api.objects import Rebalance
+from cluster.api.objects import Rebalance, UpdateStatus
 from cluster.api.specs import (
     ContainerSpec,
     Dependency,
@@ -18,6 +19,7 @@ from cluster.api.specs import (
     ServiceSpec,
     TaskSpec,
 )
+from cluster.api.states import UpdateState
 from manager.controlapi.admit import admit
 from manager.store.apply import PAST_BYTES, PAST_SPECS, apply
 from manager.store.snapshot import EMPTY_SNAPSHOT, Snapshot
@@ -165,3 +167,19 @@ def test_a_plain_roll_back_brings_the_previous_extensions_back_too() -> None:
     now = update(create(EMPTY_SNAPSHOT, "web"), "a", extensions=device)
     now = update(now, "", rollback=True)
     assert now.services["id-web"].extensions == Extensions()
+
+
+def test_a_change_of_extensions_alone_is_taken_back_too() -> None:
+    now = update(create(EMPTY_SNAPSHOT, "web"), "a", extensions=Extensions(endpoint_prefer_local=True))
+    now = update(now, "", rollback=True)
+    assert now.services["id-web"].extensions == Extensions()
+
+
+def test_an_update_that_goes_on_goes_back_to_what_was_before_it() -> None:
+    now = update(create(EMPTY_SNAPSHOT, "web"), "b")
+    going_on = replace(now.services["id-web"], update_status=UpdateStatus(state=UpdateState.UPDATING), history=())
+    now, refusal = apply(now, now.version + 1, ChangeSet(at=1, changes=(Put(object=going_on, base=going_on.version),)))
+    assert refusal is None
+    before = now.services["id-web"].previous_spec
+    now = update(now, "b", extensions=Extensions(endpoint_prefer_local=True))
+    assert now.services["id-web"].previous_spec == before
