@@ -19,27 +19,18 @@ _TRIES = 5
 _REACH_WITHIN = 1.0
 
 
-class SessionDialer:
-    """Opens sessions; a manager that says where the leader is sends the next one there."""
+def session_line(remotes: Remotes) -> Callable[[ManagerAddr], AbstractAsyncContextManager[Line[FromNode, ToNode]]]:
+    """How to open a session with a manager."""
 
-    def __init__(self, remotes: Remotes) -> None:
-        self._remotes = remotes
-        self._leader = ""
-
-    def connect(self, manager: ManagerAddr) -> AbstractAsyncContextManager[Line[FromNode, ToNode]]:
-        address, self._leader = self._leader or manager.addr, ""
-        return line_over(self._exchange)(address)
-
-    async def _exchange(self, address: str, requests: AsyncIterator[FromNode]) -> AsyncIterator[ToNode]:
+    async def exchange(address: str, requests: AsyncIterator[FromNode]) -> AsyncIterator[ToNode]:
         try:
-            async for message in self._remotes.to(address).exchange(Dispatcher.session, requests):
+            async for message in remotes.to(address).exchange(Dispatcher.session, requests):
                 yield message
-        except Unavailable as elsewhere:
-            self._leader = elsewhere.leader_addr
-            raise
         except Fenced as fenced:
             fenced.addr = address
             raise
+
+    return lambda manager: line_over(exchange)(manager.addr)
 
 
 def log_line(remotes: Remotes) -> Callable[[str], AbstractAsyncContextManager[Line[LogChunk, Credit]]]:

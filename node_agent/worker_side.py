@@ -15,7 +15,7 @@ from node_agent import machine
 from node_agent.addresses import split_port
 from node_agent.described import Described
 from node_agent.guests import GuestHouse
-from node_agent.manager_link import SessionDialer, ask_leader, log_line
+from node_agent.manager_link import ask_leader, log_line, session_line
 from node_agent.network.plane import Plane
 from node_agent.parts import NodeParts
 from node_agent.state import NodeFacts
@@ -84,7 +84,7 @@ async def working(
                 worker,
                 reporter,
                 listener,
-                connect=SessionDialer(remotes).connect,
+                connect=session_line(remotes),
                 managers=node.managers,
                 description=description,
                 settings=settings,

@@ -33,7 +33,7 @@ from cluster.api.assignment import (
     ToNode,
     Welcome,
 )
-from cluster.api.errors import ShoalError
+from cluster.api.errors import ShoalError, Unavailable
 from cluster.api.objects import NodeDescription
 from worker.assignments import OutOfStep
 from worker.lines import Line
@@ -110,6 +110,8 @@ class Session:
         self._next = 0
         self._left = ""
         """The address of the manager that the last session was with."""
+        self._pointed = ""
+        """Where the manager that was asked last says that the leader is."""
         self._anew = False
         """The last session's steps did not fit: ask for everything."""
         self._is_over = False
@@ -246,9 +248,14 @@ class Session:
 
     # -- whom to ask -------------------------------------------------------------------------------------------------------------------
     def _choose(self) -> ManagerAddr:
-        """The leader if one is known, and after a failure each of the others in turn; last the one that was lost: it may be off."""
+        """Where we were pointed to, else the leader if one is known, and after a failure each of the others in turn; last the one that was
+        lost: it may be off.
+        """
         if not self._managers:
             raise SessionBroken("no manager is known")
+        if pointed := self._pointed:
+            self._pointed = ""
+            return next((known for known in self._managers if known.addr == pointed), ManagerAddr(node_id="", addr=pointed))
         ordered = sorted(self._managers, key=lambda manager: (manager.addr == self._left, not manager.leader))
         self._next += 1
         return ordered[(self._next - 1) % len(ordered)]
@@ -260,6 +267,8 @@ class Session:
         if self._line is not None:
             self._next, self._left = 0, manager.addr
         _log.warning("session with manager %s: %s", manager.addr, error)
+        if isinstance(error, Unavailable):
+            self._pointed = error.leader_addr
         if isinstance(error, ShoalError):
             self._listener.session_failed(error)
 

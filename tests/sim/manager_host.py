@@ -30,7 +30,7 @@ from manager.raft.driver import Raft
 from manager.raft.ports import StateMachine
 from manager.raft.transport import PeerStreams
 from manager.store.store import Store
-from node_agent.manager_link import SessionDialer, ask_leader, raft_dial
+from node_agent.manager_link import ask_leader, raft_dial, session_line
 from tests.sim.manager_disk import Disk, DiskWeather, DiskWriter
 from tests.sim.manager_network import Network, Remotes, Server
 from tests.sim.manager_worker import Agent, Machine
@@ -148,7 +148,7 @@ class Daemon:
         reporter = Reporter(host.clock)
         agent = Agent(host.machine, reporter, clock=host.clock, rng=self._rng, is_alive=lambda: self.is_alive)
         self._session = Session(
-            agent, reporter, self, connect=SessionDialer(self._remotes).connect, managers=host.managers,
+            agent, reporter, self, connect=session_line(self._remotes), managers=host.managers,
             description=Latest(_description(host)), settings=SessionSettings(addr=host.name, data_path_addr=host.name),
             clock=host.clock, rng=self._rng,
         )  # fmt: skip

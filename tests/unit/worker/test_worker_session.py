@@ -210,6 +210,20 @@ async def test_a_manager_that_will_not_have_us_is_followed_by_the_next(tmp_path:
         assert acted.session.manager.value is not None
 
 
+@pytest.mark.parametrize("leader", [M2, ManagerAddr(node_id="", addr="10.0.0.3:2377")])
+async def test_the_session_is_said_to_be_with_the_manager_that_we_were_sent_to(tmp_path: Path, leader: ManagerAddr) -> None:
+    """Whoever stops says farewell to the session with another leader, so it matters whose it is."""
+    elsewhere = NoLeader()
+    elsewhere.leader_addr = leader.addr
+    async with play(tmp_path, welcome=False) as acted:
+        acted.manager.says(elsewhere)
+        await acted.pass_time(1)
+        acted.manager.says(WELCOME)
+        await acted.pass_time()
+        assert [line.address for line in acted.dialled] == [M1.addr, leader.addr]
+        assert acted.session.manager.value == leader
+
+
 async def test_with_no_manager_in_reach_the_tries_become_rare(tmp_path: Path) -> None:
     async with play(tmp_path, welcome=False) as acted:
         acted.down = {M1.addr, M2.addr}
