@@ -164,11 +164,13 @@ def test_a_task_runs_is_labelled_and_stops(rig: Rig, begin: Callable[[], Daemon]
 def test_ends_are_told_in_dockers_words(rig: Rig, begin: Callable[[], Daemon]) -> None:
     memory = Resources(limits=Limits(memory_bytes=16 << 20))
     sick = HealthConfig(test=("CMD-SHELL", "echo down; exit 1"), interval=SECOND // 2, retries=1)
+    # The engine begins to watch the memory a moment after the start, and hears of an end and of its cause from two sources.
+    hungry = "sleep 1; dd if=/dev/zero of=/dev/null bs=64M count=1; sleep 1; exit 137"
     daemon = begin()
     daemon.assign(
         complete(
             task("t1", "sh", "-c", "exit 3"),
-            task("t2", "dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1", resources=memory),
+            task("t2", "sh", "-c", hungry, resources=memory),
             task("t3", "nosuch"),
             replace(task("t4"), spec=TaskSpec(container_spec=ContainerSpec(image="nosuch:1"))),
             task("t5", healthcheck=sick),
