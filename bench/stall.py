@@ -20,12 +20,13 @@ from random import Random
 import uvloop
 
 from bench.report import Figure, publish
+from bench.virtual import draw_id, ready_nodes
 from cluster.aio.clock import SystemClock
 from cluster.aio.supervise import background
 from cluster.api.changes import Change, Put
-from cluster.api.objects import Cluster, Node, NodeDescription, NodeStatus, Service
+from cluster.api.objects import Cluster, Service
 from cluster.api.specs import ClusterSpec, ContainerSpec, DispatcherConfig, ReplicatedMode, ServiceMode, ServiceSpec, TaskSpec
-from cluster.api.states import NodeState, TaskState
+from cluster.api.states import TaskState
 from manager.allocator.loop import Allocator
 from manager.dispatcher.dispatcher import Dispatcher
 from manager.orchestrator.loop import Orchestrator
@@ -38,7 +39,7 @@ from manager.raft.opening import open_storage
 from manager.raft.proposer import RaftProposer, StoreMachine
 from manager.scheduler.loop import Scheduler
 from manager.store.store import Store
-from node_agent import machine
+from node_agent.machine import tame_collector
 
 NODES, SERVICES = 1_000, 100
 ELECTION_MS = 600
@@ -78,12 +79,12 @@ class Member:
 
     def leading(self) -> tuple[Callable[[], object], ...]:
         """The loops that make, equip, place and deliver tasks."""
-        dispatcher = Dispatcher(store=self.store, proposer=self.proposer, clock=CLOCK, managers=tuple, draw_id=machine.draw_id)
+        dispatcher = Dispatcher(store=self.store, proposer=self.proposer, clock=CLOCK, managers=tuple, draw_id=draw_id)
         return (
             dispatcher.run,
             Allocator(self.store, self.proposer, CLOCK).run,
             Scheduler(self.store, self.proposer, CLOCK).run,
-            Orchestrator(self.store, self.proposer, CLOCK, machine.draw_id).run,
+            Orchestrator(self.store, self.proposer, CLOCK, draw_id).run,
         )
 
     async def until(self, holds: Callable[[], bool]) -> None:
@@ -103,18 +104,14 @@ async def probed(phase: str, found: dict[str, list[float]]) -> AsyncIterator[Non
 
 def nodes() -> list[Change]:
     silent = ClusterSpec(dispatcher=DispatcherConfig(heartbeat_period=HOUR))
-    ready = NodeStatus(state=NodeState.READY)
-    made: list[Change] = [Put(object=Cluster(id=machine.draw_id(), spec=silent))]
-    for number in range(NODES):
-        made.append(Put(object=Node(id=machine.draw_id(), description=NodeDescription(hostname=f"host-{number}"), status=ready)))
-    return made
+    return [Put(object=Cluster(id=draw_id(), spec=silent)), *ready_nodes(draw_id() for _ in range(NODES))]
 
 
 def services(tasks: int) -> list[Change]:
     mode = ServiceMode(replicated=ReplicatedMode(replicas=tasks // SERVICES))
     template = TaskSpec(container_spec=ContainerSpec(image="image"))
     return [
-        Put(object=Service(id=machine.draw_id(), spec=ServiceSpec(name=f"service-{number}", mode=mode, task_template=template)))
+        Put(object=Service(id=draw_id(), spec=ServiceSpec(name=f"service-{number}", mode=mode, task_template=template)))
         for number in range(SERVICES)
     ]
 
@@ -124,7 +121,7 @@ async def measure(folder: Path, tasks: int) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {}
     network = MemoryNetwork()
     old, new = Member("a", folder, network, founds=True), Member("b", folder, network, founds=False)
-    machine.tame_collector()
+    tame_collector()
     async with background(old.raft.run):
         async for now in old.raft.leadership.values():
             if now.is_established:

@@ -78,7 +78,7 @@ class Allocator:
         chosen = sorted(item for item, _ in zip(self._pending, range(ITEMS_A_ROUND), strict=False))
         for item in chosen:
             del self._pending[item]
-        equipped = plan(self._store.snapshot, work_of(chosen), wall=self._clock.wall(), last=self._last)
+        equipped = plan(self._store.snapshot, work_of(chosen), last=self._last)
         self._waiting.update(dict.fromkeys(equipped.waiting))
         if equipped.changes:
             try:

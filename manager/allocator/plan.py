@@ -58,11 +58,9 @@ def everything(now: Snapshot) -> Work:
     )
 
 
-def plan(
-    now: Snapshot, work: Work | None = None, *, wall: int = 0, last: Mapping[Id, int] = NOTHING_YET, limit: int = CHANGES_A_ROUND
-) -> Equipped:
+def plan(now: Snapshot, work: Work | None = None, *, last: Mapping[Id, int] = NOTHING_YET, limit: int = CHANGES_A_ROUND) -> Equipped:
     """Give what is lacking, in the order in which one thing needs the other."""
-    round_ = _Round(now, wall, last, limit)
+    round_ = _Round(now, last, limit)
     work = everything(now) if work is None else work
     round_.changes += numbers.plan(now, work.nodes)
     round_.equip_networks(work.networks)
@@ -74,13 +72,12 @@ def plan(
 
 
 class _Round:
-    def __init__(self, now: Snapshot, wall: int, last: Mapping[Id, int], limit: int) -> None:
+    def __init__(self, now: Snapshot, last: Mapping[Id, int], limit: int) -> None:
         self.desk = Desk(now, last)
         self.changes: list[Change] = []
         self.waiting: list[tuple[Kind, Id]] = []
         self.again: list[tuple[Kind, Id]] = []
         self._now = now
-        self._wall = wall
         self._limit = limit
         self._ready: dict[Id, str] = {}
 
@@ -149,10 +146,10 @@ class _Round:
         if reason:
             self.waiting.append((Kind.TASK, task_id))
             if task.status.err != reason:
-                status = replace(task.status, timestamp=self._wall, message="waiting for network resources", err=reason)
+                status = replace(task.status, timestamp=0, message="waiting for network resources", err=reason)
                 self.changes.append(TaskChange(id=task_id, status=status))
             return
-        status = TaskStatus(state=TaskState.PENDING, timestamp=self._wall, message="pending task scheduling")
+        status = TaskStatus(state=TaskState.PENDING, message="pending task scheduling")
         self.changes.append(TaskChange(id=task_id, status=status, attachments=attachments or UNSET))
 
     def _attach(self, task: Task) -> tuple[tuple[Attachment, ...], str]:

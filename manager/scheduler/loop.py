@@ -100,7 +100,7 @@ class Scheduler:
         chosen = self._choose()
         self._roster = Roster.of(now, self._roster)
         faults = self._faults.recent(self._clock.monotonic())
-        placed = plan(now, chosen, roster=self._roster, faults=faults, wall=self._clock.wall())
+        placed = plan(now, chosen, roster=self._roster, faults=faults)
         self._unplaced.update(dict.fromkeys(placed.unplaced))
         if placed.changes:
             try:

@@ -25,8 +25,8 @@ CHANGES_A_ROUND = 500
 VISITS_A_ROUND = 40_000
 """Nodes looked at: about 20 ms."""
 
-ASSIGNED = "scheduler assigned task to node"
-CONFIRMED = "scheduler confirmed task can run on preassigned node"
+ASSIGNED = TaskStatus(state=TaskState.ASSIGNED, message="scheduler assigned task to node")
+CONFIRMED = TaskStatus(state=TaskState.ASSIGNED, message="scheduler confirmed task can run on preassigned node")
 PENDING = "pending task scheduling"
 
 Faults = Mapping[TemplateKey, Mapping[Id, int]]
@@ -52,12 +52,11 @@ def plan(
     *,
     roster: Roster | None = None,
     faults: Faults = NO_FAULTS,
-    wall: int = 0,
     limit: int = CHANGES_A_ROUND,
     visits: int = VISITS_A_ROUND,
 ) -> Placed:
     """Place these tasks (all that wait, when none are named), or say why they cannot be."""
-    placement = _Round(Fleet(now, Roster.of(now, roster)), faults=faults, wall=wall, limit=limit, visits=visits)
+    placement = _Round(Fleet(now, Roster.of(now, roster)), faults=faults, limit=limit, visits=visits)
     groups: dict[TemplateKey, list[Task]] = {}
     for task_id in sorted(now.tasks_by_state(TaskState.PENDING)) if tasks is None else tasks:
         task = now.tasks.get(task_id)
@@ -69,17 +68,14 @@ def plan(
 
 
 class _Round:
-    def __init__(self, fleet: Fleet, *, faults: Faults, wall: int, limit: int, visits: int) -> None:
+    def __init__(self, fleet: Fleet, *, faults: Faults, limit: int, visits: int) -> None:
         self.changes: list[Change] = []
         self.unplaced: list[Id] = []
         self.again: list[Id] = []
         self._fleet = fleet
         self._faults = faults
-        self._wall = wall
         self._limit = limit
         self._visits = visits
-        self._assigned = TaskStatus(state=TaskState.ASSIGNED, timestamp=wall, message=ASSIGNED)
-        self._confirmed = TaskStatus(state=TaskState.ASSIGNED, timestamp=wall, message=CONFIRMED)
 
     def place(self, members: list[Task], needs: Needs) -> None:
         """Tasks of one template, in their order."""
@@ -97,7 +93,7 @@ class _Round:
                 place = None if refusal else group.take()
                 if place is not None:
                     node_id, named = place
-                    self.changes.append(TaskChange(id=task.id, node_id=node_id, status=self._assigned, resources=named or UNSET))
+                    self.changes.append(TaskChange(id=task.id, node_id=node_id, status=ASSIGNED, resources=named or UNSET))
                 else:
                     refusal = refusal or explain(group.refused)
                     self._leave(task, refusal)
@@ -107,7 +103,7 @@ class _Round:
         refused = self._refused_by_own(task, needs)
         if refused is None:
             named = self._fleet.place(task.service_id, task.node_id, needs)
-            self.changes.append(TaskChange(id=task.id, status=self._confirmed, resources=named or UNSET))
+            self.changes.append(TaskChange(id=task.id, status=CONFIRMED, resources=named or UNSET))
         else:
             self._leave(task, explain({refused: 1}))
 
@@ -125,5 +121,5 @@ class _Round:
         """It stays PENDING, and says why."""
         self.unplaced.append(task.id)
         if task.status.err != refusal:
-            status = replace(task.status, timestamp=self._wall, message=PENDING, err=refusal)
+            status = replace(task.status, timestamp=0, message=PENDING, err=refusal)
             self.changes.append(TaskChange(id=task.id, status=status))
