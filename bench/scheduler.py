@@ -2,26 +2,28 @@
 
     python -m bench.scheduler [--quick]
 
-Prints a table and writes bench/results/scheduler.json. The peer's figures are swarmkit's own benchmark on a like machine.
+Prints a table, writes bench/results/scheduler.json, and draws what a task costs by tasks already placed (scheduler.svg).
+The peer's figures are swarmkit's own benchmark on a like machine.
 """
 
 import argparse
 import asyncio
 import gc
 import itertools
-import random
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from bench.report import Figure, publish, wait_quiet
+from bench.picture import curve, framed, scale
+from bench.report import RESULTS, Figure, publish, wait_quiet
+from bench.virtual import draw_id, fill, ready_nodes
 from cluster.aio.clock import SystemClock
 from cluster.aio.supervise import background
 from cluster.api.changes import Change, Put
-from cluster.api.ids import Id, from_bytes
-from cluster.api.objects import Cluster, Node, NodeDescription, NodeStatus, Service, Task, TaskStatus
-from cluster.api.specs import SECOND, ContainerSpec, Reservations, Resources, ServiceSpec, TaskSpec
-from cluster.api.states import NodeState, TaskState
+from cluster.api.objects import Cluster, Service, Task, TaskStatus
+from cluster.api.specs import ContainerSpec, Reservations, Resources, ServiceSpec, TaskSpec
+from cluster.api.states import TaskState
 from manager.scheduler.loop import Scheduler
 from manager.store.memory import MemoryProposer
 from manager.store.store import Store
@@ -31,25 +33,18 @@ class Load:
     """A virtual cluster: ready nodes, services, and tasks that wait for a place."""
 
     def __init__(self, *, nodes: int, services: int, tasks: int, reserve: int = 0) -> None:
-        self._rng = random.Random(1)
         self.nodes = nodes
         self.services = services
         self.tasks = tasks
         self._reserve = reserve
 
-    def draw_id(self) -> Id:
-        return from_bytes(self._rng.randbytes(16))
-
     def build(self) -> Iterator[Change]:
-        yield Put(object=Cluster(id=self.draw_id()))
-        has = Reservations(nano_cpus=1_000 * SECOND, memory_bytes=1 << 50)
-        for number in range(self.nodes):
-            description = NodeDescription(hostname=f"host-{number}", resources=has)
-            yield Put(object=Node(id=self.draw_id(), description=description, status=NodeStatus(state=NodeState.READY)))
+        yield Put(object=Cluster(id=draw_id()))
+        yield from ready_nodes(draw_id() for _ in range(self.nodes))
         reserved = Resources(reservations=Reservations(nano_cpus=self._reserve, memory_bytes=self._reserve)) if self._reserve else None
         for number in range(self.services):
             template = TaskSpec(container_spec=ContainerSpec(image=f"image-{number}"), resources=reserved)
-            yield Put(object=Service(id=self.draw_id(), spec=ServiceSpec(name=f"service-{number}", task_template=template)))
+            yield Put(object=Service(id=draw_id(), spec=ServiceSpec(name=f"service-{number}", task_template=template)))
 
     def waiting(self, store: Store) -> Iterator[Change]:
         services = sorted(store.snapshot.services.values(), key=lambda service: service.id)
@@ -57,24 +52,13 @@ class Load:
             service = services[number % len(services)]
             yield Put(
                 object=Task(
-                    id=self.draw_id(),
+                    id=draw_id(),
                     service_id=service.id,
                     template_version=service.template_version,
                     slot=number // len(services) + 1,
                     status=TaskStatus(state=TaskState.PENDING, timestamp=1),
                 )
             )
-
-
-async def fill(proposer: MemoryProposer, changes: Iterator[Change]) -> None:
-    batch: list[Change] = []
-    for change in changes:
-        batch.append(change)
-        if len(batch) == 2000:
-            await proposer.propose(batch)
-            batch = []
-    if batch:
-        await proposer.propose(batch)
 
 
 class Taken(NamedTuple):
@@ -120,23 +104,29 @@ async def run(*, quick: bool) -> list[Figure]:
         peers = () if peer is None else (float(peer),)
         figures.append(Figure(metric, "tasks/s", [load.tasks / one.seconds for one in taken], peers, f">= {target:,}"))
         figures.append(Figure(f"{metric}_cpu", "tasks/cpu-s", [load.tasks / one.cpu_seconds for one in taken]))
-    await growth()
+    (RESULTS / "scheduler.svg").write_text(await growth())
     return figures
 
 
-async def growth() -> None:
-    """The cost of a task must not grow with the tasks placed already: the rate of each tenth of 100,000."""
+async def growth() -> str:
+    """The cost of a task must not grow with the tasks placed already: what each hundredth of 100,000 took."""
+    load = Load(nodes=1_000, services=10, tasks=100_000)
     marks: list[tuple[int, float]] = [(0, 0.0)]
 
     def mark(placed: int, seconds: float) -> None:
-        if placed >= len(marks) * 10_000:
+        if placed >= len(marks) * load.tasks // 100:
             marks.append((placed, seconds))
 
-    await measure(Load(nodes=1_000, services=10, tasks=100_000), mark)
-    print("\ngrouped, 1k nodes: tasks per cpu-second, by tasks already placed")
-    for (before, then), (placed, now) in itertools.pairwise(marks):
-        rate = (placed - before) / (now - then)
-        print(f"  {before:7,} .. {placed:7,}  {rate:9,.0f}  {'#' * int(rate / 2_000)}")
+    await measure(load, mark)
+    costs = [(now - then) * 1e6 / (placed - before) for (before, then), (placed, now) in itertools.pairwise(marks)]
+    first, last = (statistics.median(some) for some in (costs[:10], costs[-10:]))
+    caption = (
+        f"processor time a task, in µs, by tasks already placed: 0 to {load.tasks:,} of {load.services} services on {load.nodes:,} nodes; "
+        f"the first point also sorts all that wait; median of the first tenth {first:.0f}, of the last {last:.0f}"
+    )
+    print(f"\n{caption}")
+    top = max(costs)
+    return framed(caption, [*scale(top), curve(costs, top, "#1f6f8b")])
 
 
 def main() -> None:
