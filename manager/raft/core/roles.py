@@ -61,9 +61,9 @@ def adopt_membership(state: State) -> None:
     for member in membership.members:
         if member.id == state.me:
             continue
-        if member.id not in progress:
+        known = progress.get(member.id)
+        if known is None or known.leaving_for is not None:  # one that was voted out and is back may have begun with an empty log
             progress[member.id] = Progress(following=state.log.last_index, now=state.role.ticks)
-        progress[member.id].leaving_for = None
     for gone in [member for member in progress if membership.find(member) is None]:
         if progress[gone].leaving_for is None:
             progress[gone].leaving_for = 0

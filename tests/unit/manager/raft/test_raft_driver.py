@@ -291,6 +291,28 @@ def test_a_member_is_removed_only_while_a_majority_of_the_rest_answers() -> None
     run(main())
 
 
+def test_a_member_that_was_removed_and_comes_back_with_an_empty_disk_is_not_taken_for_what_it_was() -> None:
+    """At once, while the leader still tells the former member that it was removed."""
+
+    async def main() -> None:
+        async with cluster("a", "b", "c") as group:
+            leader = await group.leader()
+            await leader.raft.propose(b"kept")
+            gone, other = (node for node in group.nodes.values() if node is not leader)
+            await gone.stop()
+            await leader.raft.remove(gone.id)
+            anew = group.join(gone.id)
+            group.network.cut(anew.id)
+            await leader.raft.add_member(anew.id, anew.address, learner=False)
+            await asyncio.sleep(2)
+            assert leader.raft.membership.value.voters == tuple(sorted((leader.id, other.id))), "it has nothing of the log yet"
+            group.network.heal()
+            await group.until(lambda: anew.ledger.entries == [b"kept"])
+            await group.until(lambda: len(leader.raft.membership.value.voters) == 3)
+
+    run(main())
+
+
 def test_a_leader_that_is_to_go_hands_over_first() -> None:
     async def main() -> None:
         async with cluster("a", "b", "c") as group:
