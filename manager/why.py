@@ -16,7 +16,8 @@ from manager.allocator.addresses import pool_of
 from manager.allocator.desk import attached
 from manager.orchestrator.dependencies import unmet
 from manager.orchestrator.restart import PATIENCE
-from manager.scheduler.explain import Refusal, refusals
+from manager.orchestrator.soft import starts_first, updating
+from manager.scheduler.explain import Refusal, refusals, refusals_over
 from manager.store.snapshot import Snapshot
 
 TASKS_SHOWN = 50
@@ -75,7 +76,8 @@ def _desired(service: Service, present: Iterable[Task]) -> int:
 def _of_service(now: Snapshot, service: Service) -> Iterator[str]:
     status = service.update_status
     if status is not None and status.state not in (UpdateState.COMPLETED, UpdateState.ROLLBACK_COMPLETED):
-        yield f"update: {status.state.value.replace('_', ' ')}: {status.message}"
+        said = "; ".join(filter(None, (status.message, short_of_room(now, service))))
+        yield f"update: {status.state.value.replace('_', ' ')}: {said}"
     if service.pending_reason:
         yield f"network: {service.pending_reason}"
     if reason := unmet(now, service):
@@ -90,6 +92,30 @@ def _of_service(now: Snapshot, service: Service) -> Iterator[str]:
             yield f"network: {network.spec.name}: {network.pending_reason}"
         elif (pool := pool_of(network, now.addresses(network.id))) is not None:
             yield f"addresses: network {network.spec.name} ({network.subnet}) has {pool.used} of {pool.usable} in use"
+
+
+def short_of_room(now: Snapshot, service: Service) -> str:
+    """What a start-first update cannot go on for: the new task needs what only its predecessor could give up. Empty if it goes on."""
+    if not updating(service) or not starts_first(service):
+        return ""
+    found = {task.id: texts for task, old in _side_by_side(now, service) if (texts := refusals_over(now, task, old))}
+    if not found:
+        return ""
+    example = "; ".join(found[min(found)])
+    what = "1 new task has" if len(found) == 1 else f"{len(found)} new tasks have"
+    return (
+        f"{what} no room beside the old, which start-first keeps until the new one serves ({example}); make room on another node, "
+        f"or let the old go first: service update --update-order stop-first {service.spec.name}"
+    )
+
+
+def _side_by_side(now: Snapshot, service: Service) -> Iterator[tuple[Task, Task]]:
+    """Each task that no node takes, with those that serve in its slot meanwhile."""
+    for task in now.tasks_of(service.id).values():
+        if task.state is TaskState.PENDING and task.status.err and task.desired_state <= TaskState.COMPLETE:
+            for old in now.tasks_of_slot(service.id, task.slot, "" if task.slot else task.node_id):
+                if old.id != task.id and old.desired_state <= TaskState.COMPLETE:
+                    yield task, old
 
 
 # -- tasks -------------------------------------------------------------------------------------------------------------------------------

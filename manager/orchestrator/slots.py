@@ -9,6 +9,7 @@ from cluster.api.states import TaskState
 from manager.orchestrator import restart
 from manager.orchestrator.enforcer import Misfit, leaves_last, may_run
 from manager.orchestrator.round import Round, wanted
+from manager.orchestrator.soft import starts_first
 from manager.store.indexes import Slot
 
 RUN = TaskState.RUNNING
@@ -73,9 +74,9 @@ def _is_settled(task: Task, service: Service, round_: Round, goal: TaskState) ->
 def _bridges(old: Task, live: list[Task], service: Service, round_: Round) -> bool:
     """A slot has one task, but for a start-first update: there the old one stays until the new one runs.
 
-    `live` holds the new one, unless that was created in this round.
+    `live` holds the new one, unless that was created in this round. Whoever changes the order meanwhile gives the old one up.
     """
-    if old.state.ended or round_.clean(old, service) or len(live) > 1:
+    if old.state.ended or round_.clean(old, service) or len(live) > 1 or not starts_first(service):
         return False
     return not live or (round_.clean(live[0], service) and not serving(live[0]))
 

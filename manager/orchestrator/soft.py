@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from cluster.api.ids import Id
 from cluster.api.objects import Service, Task
-from cluster.api.specs import SECOND, Mode, mode_of
+from cluster.api.specs import SECOND, Mode, UpdateConfig, mode_of
 from cluster.api.states import TaskState, UpdateState
 from manager.store.indexes import Slot, slot_of
 from manager.store.snapshot import Snapshot
@@ -23,6 +23,8 @@ QUICK = 10.0
 
 REBALANCE = "io.shoal.rebalance"
 """A label of the cluster: the policy of all services that have none of their own."""
+
+START_FIRST = "start-first"
 
 IN_PROGRESS = (UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED)
 FAILURES = (TaskState.COMPLETE, TaskState.FAILED, TaskState.REJECTED)
@@ -162,6 +164,17 @@ def rolling_back(service: Service) -> bool:
     )
 
 
-def monitor_of(service: Service) -> int:
+def config_of(service: Service) -> UpdateConfig:
+    """The rules that hold now: a roll-back has its own."""
     config = service.spec.rollback_config if rolling_back(service) else service.spec.update_config
-    return MONITOR if config is None or config.monitor is None else config.monitor
+    return UpdateConfig(parallelism=1) if config is None else config
+
+
+def starts_first(service: Service) -> bool:
+    """An update keeps the old task of a slot until the new one serves."""
+    return config_of(service).order == START_FIRST
+
+
+def monitor_of(service: Service) -> int:
+    monitor = config_of(service).monitor
+    return MONITOR if monitor is None else monitor

@@ -10,17 +10,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from cluster.api.objects import Service, Task, UpdateStatus
-from cluster.api.specs import SECOND, UpdateConfig
+from cluster.api.specs import SECOND
 from cluster.api.states import TaskState, UpdateState
 from manager.orchestrator.round import Round, wanted
 from manager.orchestrator.slots import final, serving
-from manager.orchestrator.soft import Progress, monitor_of, rolling_back, updating
+from manager.orchestrator.soft import Progress, config_of, monitor_of, rolling_back, starts_first, updating
 from manager.store.indexes import Slot
 
 Slots = Mapping[Slot, tuple[Task, ...]]
 
 PAUSE, CONTINUE, ROLLBACK = "pause", "continue", "rollback"
-STOP_FIRST, START_FIRST = "stop-first", "start-first"
 
 ENDED = (UpdateState.COMPLETED, UpdateState.ROLLBACK_COMPLETED)
 PAUSED = (UpdateState.PAUSED, UpdateState.ROLLBACK_PAUSED)
@@ -59,12 +58,6 @@ def plan(service: Service, slots: Slots, renewed: Set[Slot], round_: Round) -> N
         status = _completed(service, round_)
     if status != service.update_status:
         round_.put_service(replace(service, update_status=status))
-
-
-def config_of(service: Service) -> UpdateConfig:
-    """The rules that hold now: a roll-back has its own."""
-    config = service.spec.rollback_config if rolling_back(service) else service.spec.update_config
-    return UpdateConfig(parallelism=1) if config is None else config
 
 
 def survey(service: Service, slots: Slots, renewed: Set[Slot], round_: Round) -> Standing:
@@ -118,7 +111,7 @@ def _renew(service: Service, slots: Slots, standing: Standing, round_: Round) ->
         if round_.full:
             round_.again.append(service.id)
             return
-        if config.order == START_FIRST:
+        if starts_first(service):
             _start_first(slot, slots[slot], service, round_)
         else:
             _stop_first(slot, slots[slot], service, round_)

@@ -14,7 +14,7 @@ from cluster.api.states import Availability, NodeState
 from manager.scheduler.filters import generic_room, has_plugins, is_platform
 from manager.scheduler.needs import Needs, needs_of
 from manager.store.snapshot import Snapshot
-from manager.store.usage import Usage
+from manager.store.usage import IDLE, Usage, UsageDraft, holds
 
 _UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
@@ -32,12 +32,24 @@ def refusals(now: Snapshot, task: Task) -> list[Refusal]:
     nodes = [now.nodes[task.node_id]] if task.node_id in now.nodes else list(now.nodes.values())
     found = []
     for node in nodes:
-        if texts := tuple(_refuses(now, task, needs, node)):
+        if texts := tuple(_refuses(now, task, needs, node, now.usage(node.id))):
             found.append(Refusal(node_id=node.id, hostname=_called(node), texts=texts))
     return sorted(found, key=lambda one: (len(one.texts), one.hostname, one.node_id))
 
 
-def _refuses(now: Snapshot, task: Task, needs: Needs, node: Node) -> Iterator[str]:
+def refusals_over(now: Snapshot, task: Task, other: Task) -> tuple[str, ...]:
+    """What keeps the task off the other's node and would not if the other were gone; nothing if there is more to it."""
+    node, needs = now.nodes.get(other.node_id), needs_of(now.template_of(task))
+    if node is None or not holds(other):
+        return ()
+    without = UsageDraft(now.indexes.usage)
+    without.take(other, now.template_of(other))
+    if any(_refuses(now, task, needs, node, without.finish().get(node.id, IDLE))):
+        return ()
+    return tuple(_refuses(now, task, needs, node, now.usage(node.id)))
+
+
+def _refuses(now: Snapshot, task: Task, needs: Needs, node: Node, usage: Usage) -> Iterator[str]:
     name = _called(node)
     if node.status.state is not NodeState.READY:
         said = f" ({node.status.message})" if node.status.message else ""
@@ -45,10 +57,9 @@ def _refuses(now: Snapshot, task: Task, needs: Needs, node: Node) -> Iterator[st
     if node.spec.availability is not Availability.ACTIVE:
         yield f"availability: {name} is set to {node.spec.availability}"
     yield from _standing(needs, node)
-    usage = now.usage(node.id)
     yield from _resources(needs, node, usage)
     for port in needs.host_ports:
-        if (owner := _port_owner(now, node, port)) is not None:
+        if (owner := _port_owner(now, usage, port)) is not None:
             yield f"host port: {port[1]}/{port[0]} on {name} is in use by {owner}"
     here = usage.per_service.get(task.service_id, 0)
     if needs.max_replicas and here >= needs.max_replicas:
@@ -87,10 +98,10 @@ def _resources(needs: Needs, node: Node, usage: Usage) -> Iterator[str]:
                 yield f"{kind}: needs {count}; {name} has {max(0, room.get(kind, 0))} free of {whole}"
 
 
-def _port_owner(now: Snapshot, node: Node, port: tuple[str, int, str]) -> str | None:
-    """The service whose task has a host port on the node that meets this one."""
+def _port_owner(now: Snapshot, usage: Usage, port: tuple[str, int, str]) -> str | None:
+    """The service whose task has a host port there that meets this one."""
     protocol, number, address = port
-    for taken in now.usage(node.id).port_counts:
+    for taken in usage.port_counts:
         if taken[:2] == (protocol, number) and (not address or not taken[2] or address == taken[2]):
             owners = (now.services.get(owner) for owner in now.port_owners("host", (protocol, number)))
             return next((f"service {owner.spec.name}" for owner in owners if owner is not None), "a task that has not stopped yet")

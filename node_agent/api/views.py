@@ -25,7 +25,7 @@ from cluster.api.objects import (
 from cluster.api.specs import EndpointSpec, Mode, PortConfig, ServiceSpec, TaskSpec, mode_of
 from cluster.api.states import NodeState, TaskState, UpdateState
 from manager.store.snapshot import Snapshot
-from manager.why import held_back
+from manager.why import held_back, short_of_room
 from node_agent.api.backend import ManagerView
 from node_agent.api.versions import ApiVersion
 
@@ -101,7 +101,7 @@ def service(row: Service, now: Snapshot, *, version: ApiVersion, defaults: bool 
     if row.previous_spec is not None:
         shown["PreviousSpec"] = service_spec(row.previous_spec, defaults=defaults)
     if row.update_status is not None:
-        shown["UpdateStatus"] = _update_status(row.update_status)
+        shown["UpdateStatus"] = _update_status(row.update_status, short_of_room(now, row))
     if row.job_status is not None and version >= (1, 41):
         shown["JobStatus"] = {
             "JobIteration": {"Index": row.job_status.job_iteration},
@@ -135,8 +135,9 @@ def _port(port: PortConfig) -> Json:
     return shown
 
 
-def _update_status(status: UpdateStatus) -> Json:
-    shown: Json = {"State": status.state.value, "StartedAt": timestamp(status.started_at), "Message": status.message}
+def _update_status(status: UpdateStatus, obstacle: str) -> Json:
+    message = "; ".join(filter(None, (status.message, obstacle)))
+    shown: Json = {"State": status.state.value, "StartedAt": timestamp(status.started_at), "Message": message}
     if status.state in {UpdateState.COMPLETED, UpdateState.ROLLBACK_COMPLETED} and status.completed_at:
         shown["CompletedAt"] = timestamp(status.completed_at)
     return shown

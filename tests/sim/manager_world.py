@@ -14,21 +14,20 @@ from cluster.api.changes import ChangeSet, Put, encode_entry
 from cluster.api.commands import Outcome
 from cluster.api.errors import ShoalError
 from cluster.api.ids import from_bytes
-from cluster.api.objects import Cluster, Network, Node, NodeStatus, RaftMember, Service, Template
-from cluster.api.specs import SECOND, CAConfig, ClusterSpec, DispatcherConfig, ExternalCA, NetworkSpec, NodeSpec, replicas_of
-from cluster.api.states import NodeState, Role, TaskState
+from cluster.api.objects import Cluster, Network, Node, NodeStatus, RaftMember
+from cluster.api.specs import SECOND, CAConfig, ClusterSpec, DispatcherConfig, ExternalCA, NetworkSpec, NodeSpec
+from cluster.api.states import Role
 from manager.manager import Manager
 from manager.raft.core.effects import Persist
 from manager.raft.core.membership import Member, MemberId
 from manager.raft.driver import Raft, bootstrap
 from manager.raft.ports import Capture, Restoration, StateMachine
 from manager.raft.proposer import Applied, StoreMachine
-from manager.store.apply import template_from
-from manager.store.snapshot import Snapshot
 from manager.store.store import Store
 from tests.sim.linearizability import Operation, judge
 from tests.sim.manager_checks import ManagerChecks, Trace, Watch
 from tests.sim.manager_clients import Client, NoAnswer
+from tests.sim.manager_converged import not_converged
 from tests.sim.manager_disk import Disk, DiskWeather
 from tests.sim.manager_host import Daemon, Host, address_of
 from tests.sim.manager_network import Network as Links
@@ -302,7 +301,7 @@ class World:
         if leader is None or leader.manager is None:
             return "nobody leads"
         now = leader.manager.latest()
-        return _unequal(self.hosts, now) or _undone(now) or _unobserved(self.hosts, now)
+        return not_converged(self.hosts, now)
 
     async def _read_everything(self, clients: list[Client]) -> None:
         """Through whichever manager, twice each: what was acknowledged is there."""
@@ -324,53 +323,6 @@ async def _answering(work: Awaitable[T], answer: "asyncio.Future[T]", daemon: Da
 
 def _active(spec: NodeSpec) -> NodeSpec:
     return NodeSpec(role=spec.role)
-
-
-def _unequal(hosts: list[Host], now: Snapshot) -> str:
-    """All managers show the same, and those are managers that should be."""
-    for host in hosts:
-        node = now.nodes[host.id]
-        if (host.manager is not None) is not (node.spec.role is Role.MANAGER and node.member is not None):
-            return f"{host.name} is a manager: {host.manager is not None}; should be: {node.spec.role}"
-        if host.manager is not None and host.manager.latest().version != now.version:
-            return f"{host.name} shows {host.manager.latest().version}, the leader {now.version}"
-        if node.status.state is not NodeState.READY:
-            return f"node {host.name} is {node.status.state}"
-    return ""
-
-
-def _undone(now: Snapshot) -> str:
-    """Desired equals observed in the store."""
-    for service in now.services.values():
-        if short := _lacking(now, service):
-            return short
-    for task in now.tasks.values():
-        if not task.state.ended and (task.desired_state > TaskState.COMPLETE or task.service_id not in now.services):
-            return f"task {task.id} is {task.state.wire} and should be gone"
-    return ""
-
-
-def _lacking(now: Snapshot, service: Service) -> str:
-    tasks = [task for task in now.tasks_of(service.id).values() if task.desired_state is TaskState.RUNNING]
-    running = [task for task in tasks if task.state is TaskState.RUNNING and _is_of(now.template_of(task), service)]
-    wanted = replicas_of(service.spec)
-    if len(running) == len(tasks) == wanted == len({task.slot for task in tasks}):
-        return ""
-    states = ", ".join(f"{task.slot}:{task.state.wire} {task.status.err}" for task in tasks)
-    return f"service {service.spec.name} wants {wanted} and has {states or 'none'} {service.pending_reason} {service.update_status}"
-
-
-def _is_of(template: Template, service: Service) -> bool:
-    """New labels of a service alone are no reason for new containers."""
-    wanted = template_from(service.spec, service.extensions)
-    return (template.spec, template.host_ports) == (wanted.spec, wanted.host_ports)
-
-
-def _unobserved(hosts: list[Host], now: Snapshot) -> str:
-    """What the store says runs on the machines, and nothing else does."""
-    said = {(task.node_id, task.id) for task in now.tasks.values() if task.state is TaskState.RUNNING}
-    runs = {(host.id, name) for host in hosts for name, container in host.machine.containers.items() if container.is_running}
-    return f"{len(runs - said)} containers run that should not, {len(said - runs)} do not that should" if runs != said else ""
 
 
 def simulate(seed: int, *, length: float = 20.0, faults: Sequence[str] = (), tell: Callable[[str], None] = lambda line: None) -> World:

@@ -36,12 +36,15 @@ from cluster.api.specs import (
     ServiceMode,
     ServiceSpec,
     TaskSpec,
+    UpdateConfig,
 )
 from cluster.api.states import Availability, NodeState, TaskState, UpdateState
 from manager import why
 from manager.scheduler.explain import size
 from manager.store.apply import apply
 from manager.store.snapshot import EMPTY_SNAPSHOT, Snapshot
+from node_agent.api import views
+from node_agent.api.versions import ApiVersion
 
 GIB = 1 << 30
 
@@ -65,12 +68,13 @@ def node(name: str, *, state: NodeState = NodeState.READY, availability: Availab
 
 
 def service(service_id: str = "s1", *, name: str = "web", extensions: Extensions = Extensions(), **template: object) -> Put:  # noqa: B008
-    ports = template.pop("ports", ())
+    ports, update_config = template.pop("ports", ()), template.pop("update_config", None)
     spec = ServiceSpec(
         name=name,
         task_template=TaskSpec(container_spec=ContainerSpec(image="i"), **template),
         mode=ServiceMode(replicated=ReplicatedMode(replicas=2)),
         endpoint_spec=EndpointSpec(ports=ports),
+        update_config=update_config,
     )
     return Put(object=Service(id=service_id, spec=spec, extensions=extensions))
 
@@ -189,3 +193,25 @@ def test_a_task_that_waits_for_its_turn_says_so() -> None:
 
 def test_sizes_are_written_as_people_say_them() -> None:
     assert [size(one) for one in (0, 1023, 1 << 20, int(1.25 * GIB), 3 << 40)] == ["0 B", "1023 B", "1 MiB", "1.2 GiB", "3 TiB"]
+
+
+def test_an_update_that_starts_first_tells_what_only_the_old_task_could_make_room_for() -> None:
+    template = {"ports": (PortConfig(protocol="tcp", target_port=80, published_port=80, publish_mode="host"),)}
+    made = service(update_config=UpdateConfig(order="start-first"), **template)
+    now = task(after(node("n1"), made), "t1", TaskState.RUNNING, node_id="n1", slot=1)
+    status = UpdateStatus(state=UpdateState.UPDATING, message="update in progress")
+    present = now.services["s1"]
+    spec = replace(present.spec, task_template=TaskSpec(container_spec=ContainerSpec(image="newer")))
+    now = after(Put(object=replace(present, spec=spec, update_status=status), base=present.version), now=now)
+    now = task(now, "t2", slot=1, err="no suitable node (host-mode port already in use on 1 node)")
+    (reason,) = why.of_service(now, now.services["s1"]).reasons
+    assert reason == (
+        "update: updating: update in progress; 1 new task has no room beside the old, which start-first keeps until the new one serves "
+        "(host port: 80/tcp on n1 is in use by service web); make room on another node, or let the old go first: "
+        "service update --update-order stop-first web"
+    )
+    shown = views.service(now.services["s1"], now, version=ApiVersion(1, 51))["UpdateStatus"]
+    assert f"update: {shown['State']}: {shown['Message']}" == reason
+    elsewhere = task(now, "t0", TaskState.RUNNING, node_id="n1", slot=2)  # has the port too: the old one's end would change nothing
+    (reason,) = why.of_service(elsewhere, elsewhere.services["s1"]).reasons
+    assert reason == "update: updating: update in progress"

@@ -4,9 +4,10 @@ import pytest
 from msgspec.structs import replace
 
 from cluster.api.objects import UpdateStatus
-from cluster.api.specs import SECOND, RestartPolicy, UpdateConfig
+from cluster.api.specs import SECOND, EndpointSpec, PortConfig, RestartPolicy, ServiceSpec, UpdateConfig
 from cluster.api.states import NodeState, TaskState, UpdateState
 from manager.orchestrator.soft import Soft
+from manager.why import short_of_room
 
 QUICK = UpdateConfig(parallelism=1, monitor=0)
 
@@ -322,3 +323,25 @@ def test_defaults_that_a_client_spells_out_restart_nothing(world, make_web) -> N
     world.update(make_web("a", replicas=2, restart_policy=RestartPolicy(delay=SECOND)))
     world.wait(20)
     assert before[0].id not in {task.id for task in world.running()}, "what means something else is another template"
+
+
+def test_start_first_waits_where_only_the_old_task_has_room_and_goes_on_when_that_may_go_first(world, make_web) -> None:
+    def spec(image: str, order: str) -> ServiceSpec:
+        ports = EndpointSpec(ports=(PortConfig(protocol="tcp", target_port=80, published_port=80, publish_mode="host"),))
+        return make_web(image, replicas=3, endpoint_spec=ports, update_config=UpdateConfig(parallelism=1, order=order, monitor=0))
+
+    world.create(spec("a", "start-first"))
+    world.settle()
+    world.update(spec("b", "start-first"))
+    world.wait(60)
+    assert sorted(world.image(task) for task in world.tasks() if task.state is TaskState.RUNNING) == ["a"] * 3
+    assert short_of_room(world.now, world.now.services["s1"]) == (
+        "1 new task has no room beside the old, which start-first keeps until the new one serves (host port: 80/tcp on n1 is in use by "
+        "service web); make room on another node, or let the old go first: service update --update-order stop-first web"
+    )
+    world.update(spec("b", "stop-first"))
+    for _ in range(60):
+        step(world)
+        assert len([task for task in world.tasks() if task.state is TaskState.RUNNING]) >= 2
+    assert world.images() == ["b"] * 3
+    assert short_of_room(world.now, world.now.services["s1"]) == ""
