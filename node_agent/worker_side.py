@@ -17,6 +17,7 @@ from node_agent.described import Described
 from node_agent.guests import GuestHouse
 from node_agent.manager_link import ask_leader, log_line, session_line
 from node_agent.network.plane import Plane
+from node_agent.network.silence import IcmpEcho, Silence
 from node_agent.parts import NodeParts
 from node_agent.state import NodeFacts
 from worker.dependencies import Dependencies
@@ -99,7 +100,8 @@ async def working(
                 return await ask_leader(remotes, session.managers, method, request, timeout=ASK_WITHIN)
 
             guests = GuestHouse(plane, parts.networks, node_id=node.node_id, ask=ask, clock=parts.clock, draw_id=machine.draw_id)
-            async with background(described.run, plane.run, worker.run, logs.run, guests.run, session.run):
+            silence = Silence(plane, session.manager, IcmpEcho(parts.clock), node_id=node.node_id, clock=parts.clock)
+            async with background(described.run, plane.run, worker.run, logs.run, guests.run, silence.run, session.run):
                 yield WorkerSide(worker=worker, session=session, plane=plane, logs=logs, guests=guests)
     finally:
         journal.close()

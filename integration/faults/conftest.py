@@ -31,6 +31,8 @@ def whole(request: pytest.FixtureRequest) -> Iterator[None]:
     if "cluster" not in request.fixturenames:
         return
     cluster: Cluster = request.getfixturevalue("cluster")
+    for name in cluster.daemons:
+        cluster.lab.plug(name)
     for daemon in cluster.daemons.values():
         if daemon.process is None or daemon.process.poll() is not None:
             daemon.start(wait=False)

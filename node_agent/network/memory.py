@@ -31,7 +31,8 @@ def load(path: Path) -> Known:
         return Known()
     if kept.boot != _BOOT.read_text():
         return Known()
-    return msgspec.structs.replace(kept.known, tasks={key: _still_running(task) for key, task in kept.known.tasks.items()})
+    tasks = {key: _still_running(task) for key, task in kept.known.tasks.items()}
+    return msgspec.structs.replace(kept.known, tasks=tasks, silent=frozenset())
 
 
 def _still_running(task: LocalTask) -> LocalTask:

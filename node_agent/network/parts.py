@@ -47,6 +47,7 @@ class _Nodes(Value, frozen=True, kw_only=True):
     me: Peer
     peers: Mapping[Id, Peer]
     link_subnet: str
+    silent: frozenset[Id]
 
     def elsewhere(self, backend: Backend) -> Peer | None:
         """The other node that it runs on."""
@@ -55,6 +56,10 @@ class _Nodes(Value, frozen=True, kw_only=True):
     def near(self, service: ServiceEndpoint, ready: Iterable[Backend]) -> list[Backend]:
         """Those that are preferred to the others."""
         return [backend for backend in ready if service.prefer_local and backend.node_id == self.me.node_id]
+
+    def answering(self, ready: list[Backend]) -> list[Backend]:
+        """Without those of silent nodes, unless there are no others: silence is what this node hears, and it may be the deaf one."""
+        return [backend for backend in ready if backend.node_id not in self.silent] or ready
 
 
 _Inputs = tuple[ServiceEndpoint, _Nodes, tuple[_Own, ...]]
@@ -71,7 +76,7 @@ class Parts:
         """One a service, in a stable order."""
         view = known.view
         own = _own_tasks(known)
-        nodes = _Nodes(me=me, peers=view.peers, link_subnet=view.ingress_subnet)
+        nodes = _Nodes(me=me, peers=view.peers, link_subnet=view.ingress_subnet, silent=known.silent)
         nodes = self._nodes if self._nodes == nodes else nodes
         self._nodes = nodes
         made: dict[Id, tuple[_Inputs, Part]] = {}
@@ -90,6 +95,8 @@ def _own_tasks(known: Known) -> dict[Id, tuple[_Own, ...]]:
     for task in known.tasks.values():
         own = _Own(task_id=task.task_id, withdrawn=task.withdrawn, reach=reach(task, networks))
         found[task.service_id] = (*found.get(task.service_id, ()), own)
+    for task_id, service_id in known.ended.items():
+        found[service_id] = (*found.get(service_id, ()), _Own(task_id=task_id, withdrawn=True, reach=""))
     return found
 
 
@@ -103,9 +110,9 @@ def reach(task: LocalTask, networks: Mapping[Id, OverlayNetwork]) -> str:
 
 
 def _part(service: ServiceEndpoint, nodes: _Nodes, own: tuple[_Own, ...]) -> Part:
-    """A node takes its own withdrawn tasks out at once, whatever the managers still say."""
+    """A node takes its own withdrawn and ended tasks out at once, whatever the managers still say."""
     withdrawn = {task.task_id for task in own if task.withdrawn}
-    ready = [backend for backend in service.backends if backend.ready and backend.task_id not in withdrawn]
+    ready = nodes.answering([backend for backend in service.backends if backend.ready and backend.task_id not in withdrawn])
     return Part(
         service=service.name,
         memberships={there.network_id: _membership(service, there, nodes, ready) for there in service.networks},

@@ -251,7 +251,7 @@ class Plane:
         self._coming = view.merge(self._coming or before, update)
         if more:
             return self._applied
-        self._known, self._coming = msgspec.structs.replace(self._known, view=self._coming), None
+        self._known, self._coming = view.with_view(self._known, self._coming), None
         try:
             await self._settle(recheck=self._node_id not in before.peers)
         except OSError as problem:
@@ -325,6 +325,12 @@ class Plane:
         problem = self._outcome.sandboxes.get(task.id)
         if problem and identity(of_pid(container.pid)) == running.namespace != 0:
             raise SandboxError(f"the services of task {task.name} cannot be programmed in its namespace: {problem}")
+
+    async def skip(self, silent: frozenset[Id]) -> None:
+        """Send nothing new to the tasks of these nodes while others are left."""
+        if silent != self._known.silent:
+            self._known = msgspec.structs.replace(self._known, silent=silent)
+            await self._settle()
 
     # -- guests ------------------------------------------------------------------------------------------------------------------------
     @property

@@ -54,6 +54,10 @@ class Known(Value, frozen=True, kw_only=True):
     served: Mapping[Id, OverlayNetwork] = {}
     """Networks that came with tasks, maybe ahead of the endpoints."""
     tasks: Mapping[Id, LocalTask] = {}
+    ended: Mapping[Id, Id] = {}
+    """Tasks of this node that are gone while the managers still list them -> their services."""
+    silent: frozenset[Id] = frozenset()
+    """Nodes that do not answer this one, which has no manager to hear it from."""
 
     @property
     def networks(self) -> Mapping[Id, OverlayNetwork]:
@@ -85,6 +89,17 @@ def merge(view: View, update: EndpointUpdate) -> View:
     )
 
 
+def with_view(known: Known, view: View) -> Known:
+    """An ended task is remembered until the managers know of it too."""
+    ended = {task_id: service_id for task_id, service_id in known.ended.items() if _lists(view, service_id, task_id)}
+    return msgspec.structs.replace(known, view=view, ended=ended)
+
+
+def _lists(view: View, service_id: Id, task_id: Id) -> bool:
+    service = view.services.get(service_id)
+    return service is not None and any(backend.task_id == task_id for backend in service.backends)
+
+
 def serve(known: Known, networks: Iterable[OverlayNetwork]) -> Known:
     served = {**known.served, **{network.network_id: network for network in networks}}
     return msgspec.structs.replace(known, served=served)
@@ -99,7 +114,9 @@ def without_task(known: Known, task_id: Id) -> Known:
     tasks = {key: task for key, task in known.tasks.items() if key != task_id}
     used = {network for task in tasks.values() for network in task.addresses}
     served = {key: network for key, network in known.served.items() if key in used}
-    return msgspec.structs.replace(known, tasks=tasks, served=served)
+    gone = known.tasks.get(task_id)
+    ended = {**known.ended, task_id: gone.service_id} if gone is not None and _lists(known.view, gone.service_id, task_id) else known.ended
+    return msgspec.structs.replace(known, tasks=tasks, served=served, ended=ended)
 
 
 def local_task(task: AssignedTask, known: Known) -> LocalTask | None:

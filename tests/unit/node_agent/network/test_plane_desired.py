@@ -9,7 +9,7 @@ from node_agent.network.ingress import Published
 from node_agent.network.names import zone_of
 from node_agent.network.parts import Part, Parts
 from node_agent.network.ports import BridgeNetwork
-from node_agent.network.view import Known, LocalTask, View, merge, serve, with_task, without_task
+from node_agent.network.view import Known, LocalTask, View, merge, serve, with_task, with_view, without_task
 from node_agent.network.vip import Choice
 
 NET = OverlayNetwork(network_id="net1".ljust(25, "0"), name="shop", subnet="10.0.1.0/24", gateway="10.0.1.1", vni=4097)
@@ -105,6 +105,21 @@ def test_a_published_port_leads_to_local_tasks_and_to_other_nodes_by_weight() ->
     (port,) = published(known(web, tasks=(local("a"),)))
     assert (port.protocol, port.port, port.target) == ("tcp", 8080, 80)
     assert (port.local, dict(port.remote)) == (("10.0.1.2",), {"10.96.0.2": 2})
+
+
+def test_a_task_that_ended_here_is_out_until_the_managers_know_of_it_too() -> None:
+    both = service(
+        backend("a", 1, net="10.0.1.2"), backend("b", 2, net="10.0.1.3"), ports=(PortConfig(published_port=8080, target_port=80),)
+    )
+    other = local("x", service_id="svc2")
+    ended = without_task(known(both, tasks=(local("a"), other)), "a")
+    assert want(ended).sandboxes["x"].vips["10.0.1.100"].ready == ("10.0.1.3",)
+    assert published(ended)[0].entering == {"10.96.0.2"}
+    unaware = with_view(ended, merge(ended.view, EndpointUpdate(version=6, services=(both,))))
+    assert want(unaware).sandboxes["x"].vips["10.0.1.100"].ready == ("10.0.1.3",)
+    aware = with_view(ended, merge(ended.view, EndpointUpdate(version=7, services=(service(backend("b", 2, net="10.0.1.3")),))))
+    assert aware.ended == {}
+    assert without_task(known(tasks=(local("a"),)), "a").ended == {}, "nobody lists it"
 
 
 def test_a_service_that_prefers_local_tasks_uses_the_others_when_it_has_none() -> None:
