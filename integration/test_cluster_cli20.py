@@ -87,19 +87,8 @@ def test_jobs_globals_and_what_no_node_takes(cli: Cli, manager: Daemon) -> None:
 
 
 def test_logs_come_whole_and_followed(cli: Cli, manager: Daemon) -> None:
-    cli(
-        "service",
-        "create",
-        *QUICK,
-        "--name",
-        "talk",
-        "--replicas",
-        "3",
-        IMAGE,
-        "sh",
-        "-c",
-        "echo oops >&2; sleep 0.3; echo hello; exec sleep 1000",
-    )
+    talk = "echo oops >&2; sleep 0.3; echo hello; exec sleep 1000"
+    cli("service", "create", *QUICK, "--name", "talk", "--replicas", "3", IMAGE, "sh", "-c", talk)
     manager.wait_running("talk", 3)
     wait_until(lambda: cli("service", "logs", "--raw", "talk").splitlines().count("hello") == 3, what="each has said hello")
     assert cli("service", "logs", "--timestamps", "--details", "--tail", "1", "talk")
