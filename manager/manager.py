@@ -41,6 +41,7 @@ from manager.ca.trust import trusted
 from manager.controlapi.control import Control
 from manager.data_keys import ROTATE_AFTER, DataKeyKeeper
 from manager.dispatcher.dispatcher import Dispatcher as LeaderDispatcher
+from manager.features import FeatureKeeper, GatedProposer
 from manager.gateway import Gateway
 from manager.guests import GuestDesk
 from manager.leader import Leading, lead
@@ -102,7 +103,7 @@ class Manager:
         self._parts = parts
         self._raft = parts.raft
         self._store = parts.store
-        self._proposer = RaftProposer(parts.raft, parts.clock)
+        self._proposer = GatedProposer(RaftProposer(parts.raft, parts.clock), parts.store)
         self._watch = LeaderWatch(parts.raft, parts.store, parts.clock)
         self.gateway = Gateway(self._watch, parts.remotes)
         self.log_broker = LogBroker(
@@ -273,6 +274,7 @@ class Manager:
             loops=(
                 dispatcher.run,
                 membership.run,
+                FeatureKeeper(self._store, self._proposer, parts.clock).run,
                 RotationKeeper(self._store, self._proposer, parts.clock).run,
                 DataKeyKeeper(self._store, self._proposer, parts.clock, draw=parts.draw_key, period=parts.rotate_keys_after).run,
                 allocator.run,

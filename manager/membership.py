@@ -14,6 +14,7 @@ from cluster.aio.clock import Clock
 from cluster.api.changes import Change, Put
 from cluster.api.contracts import Caller, MemberAnswer, MemberRequest, Taken
 from cluster.api.errors import FailedPrecondition, Fenced, Forbidden, InvalidArgument, ShoalError, StaleSnapshot, Unavailable
+from cluster.api.features import too_old
 from cluster.api.ids import Id
 from cluster.api.objects import Node, NodeStatus, RaftMember
 from cluster.api.states import NodeState, Role
@@ -77,13 +78,19 @@ class MembershipKeeper:
             raise Forbidden(f"node {caller.node_id} is not to be a manager")
         if request.last_index and is_fenced(self._store.snapshot, caller.node_id):
             raise Fenced(caller.node_id)
+        self._check_level(caller, request)
         await self._write(caller.node_id, lambda node: replace(node, member=RaftMember(addr=request.addr)))
+        self._check_level(caller, request)  # it was raised meanwhile, perhaps, by who did not know of this manager yet
         await self._lift_fence(caller.node_id)
         if all((member.id, member.address) != (caller.node_id, request.addr) for member in self._raft.status().members):
             await self._raft.add_member(MemberId(caller.node_id), request.addr, learner=False)
         cluster = self._store.snapshot.cluster
         members = {str(member.id): member.address for member in self._raft.status().members}
         return MemberAnswer(cluster_id=cluster.id if cluster else "", members=members)
+
+    def _check_level(self, caller: Caller, request: MemberRequest) -> None:
+        if request.feature_level < (swarm := self._store.snapshot.feature_level):
+            raise FailedPrecondition(too_old(f"node {caller.node_id}", request.feature_level, swarm))
 
     async def leave(self, caller: Caller, request: Taken) -> Taken:
         """The calling node leaves for good: out of Raft first, then shown as down; `node rm` forgets it."""

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from cluster.api.errors import InvalidArgument
+from cluster.api.features import FIRST_LEVEL, LEVEL
 
 DEFAULT_CONFIG_FILE = "/etc/shoal/daemon.json"
 DEFAULT_SOCKET = "unix:///run/shoal/shoal.sock"
@@ -49,6 +50,8 @@ class Config(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_f
     """Seconds that stopping may take; whatever hangs then is cut off."""
     data_key_rotation: int = 43200
     """Seconds between two keys of encrypted networks, while this node leads."""
+    feature_level: int = LEVEL
+    """Behave as a build of that level: to rehearse an upgrade."""
 
     @property
     def data(self) -> Path:
@@ -110,9 +113,7 @@ def check(config: Config) -> None:
     for host in config.hosts:
         _check_host(host, config)
     _check_metrics_addr(config.metrics_addr)
-    for what, seconds in (("shutdown timeout", config.shutdown_timeout), ("data key rotation", config.data_key_rotation)):
-        if seconds < 1:
-            raise InvalidArgument(f"{what} {seconds} is too short: give it at least 1 second")
+    _check_numbers(config)
     if not config.data_root.startswith("/") or not config.exec_root.startswith("/"):
         raise InvalidArgument("--data-root and --exec-root must be absolute paths")
 
@@ -121,6 +122,14 @@ def _check_metrics_addr(address: str) -> None:
     name, _, port = address.rpartition(":")
     if address and (not name or not _is_port(port)):
         raise InvalidArgument(f"bad metrics address {address!r}: write host:port, such as 127.0.0.1:9323")
+
+
+def _check_numbers(config: Config) -> None:
+    for what, seconds in (("shutdown timeout", config.shutdown_timeout), ("data key rotation", config.data_key_rotation)):
+        if seconds < 1:
+            raise InvalidArgument(f"{what} {seconds} is too short: give it at least 1 second")
+    if not FIRST_LEVEL <= config.feature_level <= LEVEL:
+        raise InvalidArgument(f"feature level {config.feature_level} is unknown: this version knows {FIRST_LEVEL} to {LEVEL}")
 
 
 def _check_host(host: str, config: Config) -> None:

@@ -120,6 +120,7 @@ async def _serve(config: Config, reload: Reload, *, sockets: Sockets, state: Sta
             runtime=config.runtime,
             rotate_keys_after=config.data_key_rotation,
             socket=_socket_path(config) if config.socket_rewrite else "",
+            feature_level=config.feature_level,
         )
         swarm = LocalSwarm(
             state=state,
@@ -128,6 +129,7 @@ async def _serve(config: Config, reload: Reload, *, sockets: Sockets, state: Sta
             advertise=config.swarm_default_advertise_addr,
             build=lambda member: SwarmNode(parts, *member[:2], availability=member.availability),
             clear=partial(clear, parts),
+            feature_level=config.feature_level,
         )
         loops = (Watchdog().run, inventory.run, swarm.run)
         answering = _answering(config, sockets, swarm, engine, clock, networks=networks)

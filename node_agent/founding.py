@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from cluster.api.changes import ChangeSet, encode_entry
 from cluster.api.errors import InvalidArgument
+from cluster.api.features import LEVEL
 from cluster.api.specs import SECOND
 from cluster.api.states import Availability, Role
 from cluster.rpc.identity import Identity, new_csr, new_key
@@ -32,7 +33,16 @@ class Founded(Struct, frozen=True, kw_only=True):
     """Wall clock, ns."""
 
 
-def found(request: InitRequest, *, listen: str, advertise: str, data_path: str, subnets: tuple[str, ...], now: int) -> Founded:
+def found(
+    request: InitRequest,
+    *,
+    listen: str,
+    advertise: str,
+    data_path: str,
+    subnets: tuple[str, ...],
+    now: int,
+    feature_level: int = LEVEL,
+) -> Founded:
     """Decide on a new cluster; `subnets` are the networks that this host is on. Raises InvalidArgument."""
     if request.force_new_cluster:
         raise InvalidArgument("there is no swarm on this node to force a new cluster from; use swarm init without --force-new-cluster")
@@ -81,6 +91,7 @@ def found(request: InitRequest, *, listen: str, advertise: str, data_path: str, 
             subnet_size=subnet_size,
             data_path_port=port,
             subnets=subnets,
+            feature_level=feature_level,
         ),
         at=now,
     )

@@ -36,6 +36,7 @@ def describe(info: EngineInfo, config: Config, *, hostname: str, subnets: tuple[
         ),
         engine=EngineDescription(engine_version=info.version, labels=merged_labels(info.labels, config.label_map), plugins=plugins),
         subnets=subnets,
+        feature_level=config.feature_level,
     )
 
 

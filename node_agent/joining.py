@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from cluster.api.assignment import ManagerAddr
 from cluster.api.contracts import AdmissionRequest
 from cluster.api.errors import InvalidArgument, ShoalError, Unavailable
+from cluster.api.features import LEVEL
 from cluster.rpc.bootstrap import PORT_OFFSET, ask_to_join, fetch_roots
 from cluster.rpc.identity import Identity, new_csr, new_key
 from cluster.rpc.tokens import JoinToken
@@ -13,10 +14,14 @@ from node_agent.addresses import check_free, interface_addresses, is_address, re
 from node_agent.state import NodeFacts
 
 
-async def ask_in(remotes: Sequence[str], token: JoinToken, *, listen: str, advertise: str, data_path: str) -> tuple[NodeFacts, Identity]:
+async def ask_in(
+    remotes: Sequence[str], token: JoinToken, *, listen: str, advertise: str, data_path: str, feature_level: int = LEVEL
+) -> tuple[NodeFacts, Identity]:
     """Be admitted by the first of the managers that answers; nothing is written. Raises what the last one said."""
     key = new_key()
-    asked = AdmissionRequest(node_id=machine.draw_id(), secret=token.secret, csr=new_csr(key), addr=split_port(advertise)[0])
+    asked = AdmissionRequest(
+        node_id=machine.draw_id(), secret=token.secret, csr=new_csr(key), addr=split_port(advertise)[0], feature_level=feature_level
+    )
     failed: ShoalError = Unavailable("no manager was named")
     for remote in remotes:
         host, port = split_port(remote)

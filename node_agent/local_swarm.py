@@ -18,6 +18,7 @@ from cluster.aio.supervise import first_of
 from cluster.api.assignment import LogChunk
 from cluster.api.commands import Command, Outcome, UpdateCluster
 from cluster.api.errors import Conflict, Internal, InvalidArgument, ShoalError, Unavailable
+from cluster.api.features import LEVEL
 from cluster.api.ids import Id
 from cluster.api.states import Availability, Role
 from cluster.rpc.identity import Identity, facts
@@ -77,12 +78,23 @@ Clear = Callable[[Id], Awaitable[None]]
 
 
 class LocalSwarm:
-    def __init__(self, *, state: StateFolder, build: Build, clear: Clear, clock: Clock, rng: Random, advertise: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        state: StateFolder,
+        build: Build,
+        clear: Clear,
+        clock: Clock,
+        rng: Random,
+        advertise: str = "",
+        feature_level: int = LEVEL,
+    ) -> None:
         """`advertise`: an address or an interface, for init and join that name none."""
         self._state = state
         self._advertise = advertise
         self._build = build
         self._clear = clear
+        self._level = feature_level
         self._clock = clock
         self._backoff = Backoff(first=_FIRST_RETRY, cap=_LAST_RETRY, rng=rng)
         self._problem = ""
@@ -338,7 +350,15 @@ class LocalSwarm:
             listen, advertise, data_path = self._addresses(request)
             self._state.forget_swarm()
             here, now = tuple(routes()), self._clock.wall()
-            founded = found(request, listen=listen, advertise=advertise, data_path=data_path, subnets=here, now=now)
+            founded = found(
+                request,
+                listen=listen,
+                advertise=advertise,
+                data_path=data_path,
+                subnets=here,
+                now=now,
+                feature_level=self._level,
+            )
             await asyncio.to_thread(write_founding, self._state, founded)
             self._wanted.set(Membership(founded.facts, founded.identity, ""))
             await self._wait_active()
@@ -387,7 +407,9 @@ class LocalSwarm:
             self._state.forget_swarm()
             self._joining = True
             try:
-                node, identity = await ask_in(request.remote_addrs, token, listen=listen, advertise=advertise, data_path=data_path)
+                node, identity = await ask_in(
+                    request.remote_addrs, token, listen=listen, advertise=advertise, data_path=data_path, feature_level=self._level
+                )
             finally:
                 self._joining = False
             self._state.save_identity(identity)

@@ -88,6 +88,7 @@ class Shoald(click.Group):
 @click.option("--swarm-default-advertise-addr", metavar="ADDRESS", help="What init and join advertise: an address or an interface.")
 @click.option("--shutdown-timeout", type=int, help="Seconds that stopping may take (15).")
 @click.option("--data-key-rotation", type=int, help="Seconds between two keys of encrypted networks (43200).")
+@click.option("--feature-level", type=int, hidden=True, help="Behave as a build of that level: to rehearse an upgrade.")
 @switch("--validate", help="Check the configuration and exit.")
 @click.version_option("0.1.0", prog_name="shoald")
 @click.pass_context

@@ -51,7 +51,14 @@ async def managing(
     storage = await asyncio.to_thread(open_storage, parts.state.raft, key=key, cluster=node.cluster_id)
     store = Store()
     peers = PeerStreams(raft_dial(remotes, fenced), rng=parts.rng)
-    raft = Raft(MemberId(node.node_id), node.advertise_addr, storage=storage, machine=StoreMachine(store), transport=peers, rng=parts.rng)
+    raft = Raft(
+        MemberId(node.node_id),
+        node.advertise_addr,
+        storage=storage,
+        machine=StoreMachine(store, level=parts.feature_level),
+        transport=peers,
+        rng=parts.rng,
+    )
     peers.report_drops_to(raft.unreachable)
     manager = Manager(
         ManagerParts(
@@ -104,6 +111,7 @@ class _Member:
         self._remotes = remotes
         self._managers = managers
         self._clock = parts.clock
+        self._level = parts.feature_level
 
     async def run(self) -> None:
         while True:
@@ -113,7 +121,9 @@ class _Member:
                 await self._raft.membership.wait_change(revision)
                 continue
             try:
-                request = MemberRequest(addr=self._node.advertise_addr, last_index=self._raft.status().last_index)
+                request = MemberRequest(
+                    addr=self._node.advertise_addr, last_index=self._raft.status().last_index, feature_level=self._level
+                )
                 await ask_leader(self._remotes, self._managers(), Membership.join, request, timeout=10)
             except ShoalError as failed:
                 log.warning("not yet one of the managers: %s", failed)

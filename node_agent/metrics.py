@@ -48,6 +48,8 @@ def _store_metrics(now: Snapshot) -> Iterator[GaugeMetricFamily]:
     yield GaugeMetricFamily("shoal_networks", "Networks of the cluster.", value=len(now.networks))
     yield GaugeMetricFamily("shoal_secrets", "Secrets.", value=len(now.secrets))
     yield GaugeMetricFamily("shoal_configs", "Configs.", value=len(now.configs))
+    if now.cluster is not None:
+        yield GaugeMetricFamily("shoal_feature_level", "What all managers can apply.", value=now.cluster.feature_level)
     nodes = GaugeMetricFamily("shoal_nodes", "Nodes by state.", labels=["state"])
     for node_state in NodeState:
         nodes.add_metric([node_state.value], sum(node.status.state is node_state for node in now.nodes.values()))

@@ -6,6 +6,7 @@ from random import Random
 from msgspec import Struct
 
 from cluster.aio.clock import Clock
+from cluster.api.features import LEVEL
 from node_agent.inventory import Inventory
 from node_agent.network.ports import EngineNetworks
 from node_agent.state import StateFolder
@@ -25,3 +26,5 @@ class NodeParts(Struct, frozen=True, kw_only=True):
     """Our API's socket, for tasks that mount docker.sock; empty leaves them the engine's."""
     rotate_keys_after: float
     """Seconds between two keys of encrypted networks, while this node leads."""
+    feature_level: int = LEVEL
+    """That this daemon announces and keeps to."""

@@ -70,6 +70,7 @@ class AdmissionRequest(Struct, frozen=True, kw_only=True, gc=False, omit_default
     """The secret part of a join token."""
     csr: str
     addr: str = ""
+    feature_level: int = 1
 
 
 class Admitted(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
@@ -84,6 +85,7 @@ class MemberRequest(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=T
     addr: str
     last_index: int = 0
     """Where the asking manager's log ends."""
+    feature_level: int = 1
 
 
 class MemberAnswer(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):

@@ -7,7 +7,8 @@ from msgspec.structs import replace
 
 from cluster.api.changes import Change, Put
 from cluster.api.contracts import AdmissionRequest
-from cluster.api.errors import Conflict, InvalidArgument, NodeRemoved
+from cluster.api.errors import Conflict, FailedPrecondition, InvalidArgument, NodeRemoved
+from cluster.api.features import too_old
 from cluster.api.ids import Id, is_id
 from cluster.api.objects import Cluster, Node, NodeStatus
 from cluster.api.specs import NodeSpec
@@ -41,9 +42,12 @@ def role_for(cluster: Cluster, secret: str) -> Role:
 
 def admit(now: Snapshot, request: AdmissionRequest) -> Decision:
     """Let a node in. The same node asking again before it was ever seen is the same request."""
-    role = role_for(cluster_of(now), request.secret)
+    cluster = cluster_of(now)
+    role = role_for(cluster, request.secret)
     if not is_id(request.node_id):
         raise InvalidArgument("a node id is 25 characters of 0-9 and a-z")
+    if role is Role.MANAGER and request.feature_level < cluster.feature_level:
+        raise FailedPrecondition(too_old("this node", request.feature_level, cluster.feature_level))
     known = now.nodes.get(request.node_id)
     if known is not None:
         if known.status.state is not NodeState.UNKNOWN or known.certified_role is not role:

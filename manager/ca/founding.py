@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from cluster.api.changes import Change, Put
+from cluster.api.features import LEVEL
 from cluster.api.ids import Id
 from cluster.api.objects import Cluster, JoinTokens, Network, Node, NodeDescription, NodeStatus, RaftMember, RootCA
 from cluster.api.specs import ClusterSpec, NetworkSpec, NodeSpec
@@ -32,6 +33,7 @@ class Founding(Struct, frozen=True, kw_only=True):
     data_path_port: int = 4789
     subnets: tuple[str, ...] = ()
     """The networks that the founding host is on: the first subnet is given before the node reports them."""
+    feature_level: int = LEVEL
     unlock_key: str = ""
     """For autolock from the start."""
 
@@ -48,13 +50,14 @@ def founding_changes(founding: Founding) -> Sequence[Change]:
         default_addr_pool=founding.default_addr_pool,
         subnet_size=founding.subnet_size,
         data_path_port=founding.data_path_port,
+        feature_level=founding.feature_level,
         unlock_key=founding.unlock_key,
         last_forced_rotation=founding.spec.ca_config.force_rotate,
     )
     node = Node(
         id=founding.node_id,
         spec=NodeSpec(role=Role.MANAGER, availability=founding.availability),
-        description=NodeDescription(subnets=founding.subnets),
+        description=NodeDescription(subnets=founding.subnets, feature_level=founding.feature_level),
         status=NodeStatus(addr=founding.addr.rpartition(":")[0]),
         certified_role=Role.MANAGER,
         data_path_addr=founding.data_path_addr,

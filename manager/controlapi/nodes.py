@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from cluster.api.changes import Expect, Put, Remember, Remove, TaskChange
 from cluster.api.commands import RemoveNode, UpdateNode
 from cluster.api.errors import FailedPrecondition, NotFound, OutOfSequence
+from cluster.api.features import too_old
 from cluster.api.ids import Id
 from cluster.api.objects import Node
 from cluster.api.states import Kind, NodeState, Role, TaskState
@@ -21,6 +22,8 @@ def update(now: Snapshot, command: UpdateNode) -> Admission:
     if command.version < present.spec_version:
         raise OutOfSequence(f"node {present.id}")
     check_labels(command.spec.labels)
+    if command.spec.role is Role.MANAGER:
+        _check_level(now, present)
     demoted = present.spec.role is Role.MANAGER and command.spec.role is Role.WORKER
     stay = _others_that_stay(now, present) if demoted else ()
     put = replace(present, spec=command.spec)
@@ -62,6 +65,13 @@ def _present(now: Snapshot, node_id: Id) -> Node:
     if node is None:
         raise NotFound(f"node {node_id} not found")
     return node
+
+
+def _check_level(now: Snapshot, node: Node) -> None:
+    """A version that could not apply what is in the log cannot be a manager."""
+    level = node.description.feature_level
+    if node.spec.role is Role.WORKER and level < now.feature_level:
+        raise FailedPrecondition(too_old(f"node {node.description.hostname or node.id}", level, now.feature_level))
 
 
 def _others_that_stay(now: Snapshot, node: Node) -> tuple[Expect, ...]:

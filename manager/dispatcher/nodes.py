@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from cluster.api.assignment import Hello
 from cluster.api.changes import Change, Put, TaskChange
+from cluster.api.features import ABSENCES
 from cluster.api.ids import Id
 from cluster.api.objects import Node, NodeStatus
 from cluster.api.specs import SECOND, NodeSpec
@@ -37,9 +38,9 @@ def node_changes(now: Snapshot, present: Mapping[Id, Hello], missed: Iterable[Id
 
 
 def departure(now: Snapshot, node_id: Id, *, seconds: float) -> list[Change]:
-    """The node announced to be away: the next leader must know of it as well."""
+    """The node announced to be away: the next leader must know of it as well, if every manager knows what that is."""
     node, away = now.nodes.get(node_id), int(seconds * SECOND)
-    if node is None or node.status.away == away:
+    if node is None or node.status.away == away or now.feature_level < ABSENCES.level:
         return []
     return [Put(object=replace(node, status=replace(node.status, away=away)), base=node.version)]
 

@@ -6,7 +6,8 @@ from msgspec import Struct
 
 from cluster.aio.clock import Clock
 from cluster.api.changes import Change, ChangeSet, encode_entry
-from cluster.api.errors import NoLeader, StaleSnapshot
+from cluster.api.errors import FailedPrecondition, NoLeader, StaleSnapshot
+from cluster.api.features import LEVEL
 from manager.raft.driver import Raft
 from manager.raft.errors import NotLeader, ProposalLost
 from manager.raft.ports import Capture
@@ -21,20 +22,38 @@ class Applied(Struct, frozen=True, gc=False):
     refusal: Refusal | None
 
 
-class StoreMachine:
-    """Gives the store to Raft: committed entries in, captures out."""
+class SwarmIsNewer(FailedPrecondition):
+    """The log may hold what this version does not know: going on, its state would differ from the other managers'."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, swarm: int, ours: int) -> None:
+        super().__init__(
+            f"this version of shoald has feature level {ours} and the swarm is at {swarm}, from which there is no way back: "
+            "install the version of the other managers"
+        )
+
+
+class StoreMachine:
+    """Gives the store to Raft: committed entries in, captures out. Raises SwarmIsNewer when the swarm's feature level is above ours."""
+
+    def __init__(self, store: Store, *, level: int = LEVEL) -> None:
         self._store = store
+        self._level = level
 
     def apply(self, index: int, payload: bytes) -> Applied:
-        return Applied(index, self._store.apply(index, payload))
+        refusal = self._store.apply(index, payload)
+        _check_level(self._store, self._level)
+        return Applied(index, refusal)
 
     def capture(self) -> Capture:
         return _Captured(self._store.capture())
 
     def restoration(self) -> "_Restoring":
-        return _Restoring(self._store)
+        return _Restoring(self._store, self._level)
+
+
+def _check_level(store: Store, level: int) -> None:
+    if (swarm := store.snapshot.feature_level) > level:
+        raise SwarmIsNewer(swarm, level)
 
 
 class _Captured:
@@ -46,8 +65,9 @@ class _Captured:
 
 
 class _Restoring:
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, level: int) -> None:
         self._store = store
+        self._level = level
         self._restoration = store.restoration()
 
     def feed(self, chunk: bytes) -> None:
@@ -55,6 +75,7 @@ class _Restoring:
 
     def finish(self) -> None:
         self._store.finish(self._restoration)
+        _check_level(self._store, self._level)
 
 
 class RaftProposer:

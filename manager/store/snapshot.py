@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 
 from msgspec import Struct
 
+from cluster.api.features import FIRST_LEVEL
 from cluster.api.ids import Id
 from cluster.api.objects import Cluster, Config, Network, Node, Object, Secret, Service, Task, Template
 from cluster.api.states import Kind, TaskState
@@ -73,6 +74,11 @@ class Snapshot(Struct, frozen=True, kw_only=True, gc=False):
     history_size: int = 0
     history_from: int = 0
     """The version after which `history` is complete."""
+
+    @property
+    def feature_level(self) -> int:
+        """What every manager can apply (cluster.api.features)."""
+        return self.cluster.feature_level if self.cluster is not None else FIRST_LEVEL
 
     # -- by identity ---------------------------------------------------------------------------------------------------------------
     def get(self, kind: Kind, object_id: Id) -> Object | None:

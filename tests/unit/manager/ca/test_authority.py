@@ -6,6 +6,7 @@ from cryptography import x509
 from cluster.api.changes import ChangeSet, Put
 from cluster.api.contracts import AdmissionRequest
 from cluster.api.errors import Conflict, InvalidArgument, Unauthorized
+from cluster.api.features import LEVEL
 from cluster.api.ids import from_bytes
 from cluster.api.objects import Network, Node, NodeStatus, RaftMember
 from cluster.api.specs import NodeSpec
@@ -76,7 +77,7 @@ def test_a_request_that_does_not_verify_is_refused() -> None:
 
 @pytest.mark.parametrize(("secret", "role"), [("w" * 25, Role.WORKER), ("m" * 25, Role.MANAGER)])
 def test_the_token_decides_the_role(secret: str, role: Role) -> None:
-    decision = admit(founded(root()), AdmissionRequest(node_id=NEWCOMER, secret=secret, csr=""))
+    decision = admit(founded(root()), AdmissionRequest(node_id=NEWCOMER, secret=secret, csr="", feature_level=LEVEL))
     assert decision.role is role
     (put,) = decision.changes
     assert isinstance(put, Put)

@@ -31,6 +31,7 @@ from cluster.api.assignment import (
 from cluster.api.changes import Change, Put, Remove, TaskChange
 from cluster.api.contracts import Caller
 from cluster.api.errors import InvalidArgument, NoLeader, ShoalError, StaleSnapshot, Unauthorized, Unavailable
+from cluster.api.features import LEVEL
 from cluster.api.objects import Attachment, Cluster, Network, Node, NodeDescription, NodeStatus, Service, Task, TaskStatus
 from cluster.api.specs import ClusterSpec, DispatcherConfig, NetworkSpec, NodeSpec, ServiceSpec
 from cluster.api.states import Kind, NodeState, Role, TaskState
@@ -132,7 +133,7 @@ HELLO = Hello(description=NodeDescription(hostname="host"), addr="10.0.0.9")
 async def swarm() -> Swarm:
     swarm = Swarm()
     await swarm.put(
-        Put(object=Cluster(id="c1")),
+        Put(object=Cluster(id="c1", feature_level=LEVEL)),
         Put(object=Node(id="n1")),
         Put(object=Node(id="n2")),
         Put(object=Network(id="net1", spec=NetworkSpec(name="front"), subnet="10.0.1.0/24", gateway="10.0.1.1", vni=4097)),

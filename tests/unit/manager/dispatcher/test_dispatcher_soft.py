@@ -2,7 +2,8 @@
 
 from cluster.api.assignment import Hello
 from cluster.api.changes import Change, ChangeSet, Put, TaskChange
-from cluster.api.objects import Node, NodeDescription, NodeStatus, RaftMember, Service, Task, TaskStatus
+from cluster.api.features import ABSENCES
+from cluster.api.objects import Cluster, Node, NodeDescription, NodeStatus, RaftMember, Service, Task, TaskStatus
 from cluster.api.specs import NodeSpec, ServiceSpec
 from cluster.api.states import Availability, NodeState, Role, TaskState
 from manager.dispatcher.liveness import Liveness
@@ -67,7 +68,7 @@ HELLO = Hello(description=NodeDescription(hostname="h"), addr="10.0.0.1", data_p
 
 
 def test_an_announced_absence_stands_until_the_node_is_back_or_taken_for_lost() -> None:
-    now = put(EMPTY_SNAPSHOT, Put(object=Node(id="n1")))
+    now = put(EMPTY_SNAPSHOT, Put(object=Cluster(id="c", feature_level=ABSENCES.level)), Put(object=Node(id="n1")))
     assert absences(now) == {}
     gone = put(now, *departure(now, "n1", seconds=30.0))
     assert absences(gone) == {"n1": 30.0}
@@ -75,6 +76,11 @@ def test_an_announced_absence_stands_until_the_node_is_back_or_taken_for_lost() 
     assert departure(gone, "unknown", seconds=30.0) == []
     assert absences(put(gone, *node_changes(gone, {"n1": HELLO}, []))) == {}
     assert absences(put(gone, *node_changes(gone, {}, ["n1"]))) == {}
+
+
+def test_an_absence_is_not_logged_where_an_older_manager_would_drop_it() -> None:
+    now = put(EMPTY_SNAPSHOT, Put(object=Cluster(id="c", feature_level=ABSENCES.level - 1)), Put(object=Node(id="n1")))
+    assert departure(now, "n1", seconds=30.0) == []
 
 
 def test_a_node_becomes_ready_as_it_says_it_is() -> None:
