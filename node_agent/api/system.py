@@ -1,5 +1,6 @@
 """Ping, version and info: one answer about two worlds. With the engine down they still answer, and say so."""
 
+import logging
 import os
 import platform
 import socket
@@ -90,8 +91,13 @@ class System:
         try:
             reply = await self._link.call("GET", "/info")
         except EngineDown as down:
-            return json_response(info_view(_info_without_engine(), swarm, [f"WARNING: {down}", *warnings], self._product.encryption))
-        return json_response(info_view(reply.json(), swarm, warnings, self._product.encryption)) if reply.ok else reply.respond()
+            engine, warnings = _info_without_engine(), [f"WARNING: {down}", *warnings]
+        else:
+            if not reply.ok:
+                return reply.respond()
+            engine = reply.json()
+        debug = logging.getLogger().isEnabledFor(logging.DEBUG)
+        return json_response(info_view(engine, swarm, warnings, encryption=self._product.encryption, debug=debug))
 
 
 def version_view(engine: Mapping[str, Any], product: Product, *, trouble: str = "") -> Mapping[str, Any]:
@@ -111,10 +117,17 @@ def version_view(engine: Mapping[str, Any], product: Product, *, trouble: str = 
     }
 
 
-def info_view(engine: Mapping[str, Any], swarm: Mapping[str, Any], warnings: Sequence[str], encryption: str = "none") -> Mapping[str, Any]:
-    """The engine's /info in which `Swarm` is wholly ours, both have warned, and what encrypts overlays is named."""
-    security = [*(engine.get("SecurityOptions") or ()), f"name=overlay-encryption,driver={encryption}"]
-    return {**engine, "SecurityOptions": security, "Swarm": swarm, "Warnings": [*(engine.get("Warnings") or ()), *warnings] or None}
+def info_view(
+    engine: Mapping[str, Any], swarm: Mapping[str, Any], warnings: Sequence[str], *, encryption: str = "none", debug: bool = False
+) -> Mapping[str, Any]:
+    """The engine's /info in which `Swarm` is wholly ours, either may debug, both have warned, and what encrypts overlays is named."""
+    return {
+        **engine,
+        "Debug": debug or bool(engine.get("Debug")),
+        "SecurityOptions": [*(engine.get("SecurityOptions") or ()), f"name=overlay-encryption,driver={encryption}"],
+        "Swarm": swarm,
+        "Warnings": [*(engine.get("Warnings") or ()), *warnings] or None,
+    }
 
 
 def _without_engine() -> Mapping[str, Any]:

@@ -35,6 +35,12 @@ def test_info_has_our_swarm_and_both_warnings() -> None:
 
 
 def test_info_names_what_encrypts_overlays_beside_what_the_engine_is_secured_by() -> None:
-    shown = info_view({"SecurityOptions": ["name=seccomp,profile=default"]}, {}, [], "userspace")
+    shown = info_view({"SecurityOptions": ["name=seccomp,profile=default"]}, {}, [], encryption="userspace")
     assert shown["SecurityOptions"] == ["name=seccomp,profile=default", "name=overlay-encryption,driver=userspace"]
     assert info_view({}, {}, [])["SecurityOptions"] == ["name=overlay-encryption,driver=none"]
+
+
+def test_info_says_that_we_debug_or_that_the_engine_does() -> None:
+    assert info_view({"Debug": False}, {}, [])["Debug"] is False
+    assert info_view({"Debug": True}, {}, [])["Debug"] is True
+    assert info_view({"Debug": False}, {}, [], debug=True)["Debug"] is True
