@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cli.errors import CliError
@@ -33,7 +33,21 @@ def of_flags(flags: Flags, current: Mapping[str, Any] | None = None) -> dict[str
         given["Readiness"] = readiness
     if flags.on("no-readiness"):
         given["Readiness"] = None
+    addresses = publish_on(kept.get("PublishOn") or {}, [*flags.many("publish"), *flags.many("publish-add")])
+    if addresses != (kept.get("PublishOn") or {}):
+        given["PublishOn"] = addresses
     return header({**kept, **given}) if given else {}
+
+
+def publish_on(current: Mapping[str, str], added: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """8080/tcp -> address. A port that is published anew without one is published on all of them."""
+    found = dict(current)
+    for port in added:
+        key = f"{port.get('PublishedPort', 0)}/{port['Protocol']}"
+        found.pop(key, None)
+        if "HostIP" in port:
+            found[key] = port["HostIP"]
+    return found
 
 
 def _readiness_of(flags: Flags, current: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -148,6 +162,12 @@ def _dependencies(written: Any) -> list[dict[str, str]]:
     return [dependency(str(one)) for one in written]
 
 
+def _addresses(written: Any) -> dict[str, str]:
+    if not isinstance(written, Mapping):
+        raise ValueError("write a mapping of ports to addresses, as in 8080/tcp: 10.0.0.1")
+    return {port if "/" in port else f"{port}/tcp": str(address) for port, address in ((str(key), value) for key, value in written.items())}
+
+
 def _switch(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError("write true or false")
@@ -174,4 +194,5 @@ STACK: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "on-disconnect": ("OnDisconnect", str),
     "endpoint-affinity": ("EndpointAffinity", str),
     "endpoint-prefer-local": ("EndpointPreferLocal", _switch),
+    "publish-on": ("PublishOn", _addresses),
 }

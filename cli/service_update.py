@@ -240,6 +240,8 @@ def ports(current: Sequence[Spec], added: Sequence[Spec], gone: Sequence[Spec]) 
     for port in added:
         if key(port) not in present:
             kept.setdefault(key(port), port)
+        elif key(port) in kept and kept[key(port)].get("HostIP") != port.get("HostIP"):
+            kept[key(port)] = port
     return [kept[at] for at in sorted(kept, key=lambda at: f"{at[0]}:{at[1]}/{at[2]}/{at[3]}")]
 
 

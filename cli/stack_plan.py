@@ -99,8 +99,10 @@ def _service(request: convert.ServiceRequest, present: Present) -> Step:
 
 
 def _comparable(spec: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """The spec with networks by name, and without a digest that a registry gave."""
+    """The spec with networks by name, without a digest that a registry gave, and without addresses, which the extensions say."""
     found = copy.deepcopy(dict(spec))
+    for port in (found.get("EndpointSpec") or {}).get("Ports") or ():
+        port.pop("HostIP", None)
     task = found.get("TaskTemplate") or {}
     for network in task.get("Networks") or ():
         network["Target"] = names.get(network.get("Target"), network.get("Target"))

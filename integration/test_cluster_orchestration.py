@@ -54,6 +54,23 @@ def saying(manager: Daemon, words: str, *command: str) -> Callable[[], str]:
     return said
 
 
+def test_a_port_is_published_on_one_address_whatever_other_clients_do_to_the_service(manager: Daemon) -> None:
+    create(manager, "near", "--publish", "127.0.0.1:8480:80")
+    manager.wait_running("near", 1)
+    assert manager.shoal("service", "ls", "--filter", "name=near", "--format", "{{.Ports}}") == "127.0.0.1:8480->80/tcp"
+
+    def bound() -> set[str]:
+        lines = manager.host.run("ss", "-ltnH").splitlines()
+        return {line.split()[3] for line in lines if line.split()[3].endswith(":8480")}
+
+    wait_until(lambda: bound() == {"127.0.0.1:8480"}, what="it is held on that address")
+    manager.docker("service", "update", "--detach", "--label-add", "a=b", "near")
+    assert manager.get("/services/near")["Endpoint"]["Ports"][0]["HostIP"] == "127.0.0.1"
+    manager.shoal("service", "update", "--detach", "--publish-add", "8480:80", "near")
+    wait_until(lambda: "0.0.0.0:8480" in bound(), what="it is open")
+    manager.shoal("service", "rm", "near")
+
+
 def places(manager: Daemon, service: str) -> Counter[str]:
     return Counter(task["NodeID"] for task in manager.tasks(service))
 

@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from cluster.aio.supervise import background
@@ -115,6 +116,20 @@ async def test_a_program_at_one_address_keeps_that_one(cluster: Rig) -> None:
     client.close()
     assert (await ask(one.host.inside, one.host.address, 8080))[0] == task.id
     first.close()
+
+
+async def test_a_port_published_on_one_address_is_there_and_nowhere_else(cluster: Rig) -> None:
+    one, two = cluster.nodes
+    chosen = msgspec.structs.replace(WEB, host_ip=one.host.address)
+    cluster.service("web", network(1), ports=[chosen])
+    task = await cluster.run("web", two)
+    world = cluster.lab.host("world", "10.99.0.9/24")
+    assert (await ask(world.inside, one.host.address, 8080))[0] == task.id
+    for inside, address in ((one.host.inside, "127.0.0.1"), (world.inside, two.host.address)):
+        with pytest.raises(ConnectionRefusedError):
+            await connect(inside, address, 8080)
+    assert f"{one.host.address}:8080 " in one.host.run("ss", "-ltnH")
+    assert (one.trouble, two.trouble) == ((), ()), "that the other node lacks the address is no fault"
 
 
 async def test_a_published_port_answers_by_ipv6(cluster: Rig) -> None:

@@ -49,7 +49,8 @@ class ServiceRequest(Request, frozen=True, kw_only=True):
     image: str
     """The image as the file has it; the label com.docker.stack.image of an existing service is compared with it."""
     extensions: Mapping[str, Json]
-    """The service's x-shoal mapping, and what it depends on under the names that those services have in the swarm."""
+    """The service's x-shoal mapping, what it depends on under the names that those services have in the swarm, and the addresses of
+    its published ports."""
     file: str
     line: int | None
     """Where the stack file describes it."""
@@ -210,6 +211,8 @@ def _service(stack: Stack, stack_name: str, index: int, waits: Mapping[str, str]
     extensions.pop("depends_on", None)
     if waits:
         extensions["depends_on"] = {in_swarm(key, stack_name, stack): {"condition": condition} for key, condition in waits.items()}
+    if addresses := {f"{port.published}/{port.protocol}": port.address for port in service.ports if port.address}:
+        extensions["publish_on"] = {**addresses, **_mapping(extensions.get("publish_on"))}
     place = stack.error(Fault(("services", service.name), ""))
     return ServiceRequest(
         name=scoped(stack_name, service.name),
@@ -220,6 +223,10 @@ def _service(stack: Stack, stack_name: str, index: int, waits: Mapping[str, str]
         file=place.file or "",
         line=place.line,
     )
+
+
+def _mapping(value: Json) -> Mapping[str, Json]:
+    return value if isinstance(value, dict) else {}
 
 
 def _json(value: Value) -> Json:

@@ -18,6 +18,8 @@ class Port(msgspec.Struct, frozen=True, kw_only=True):
     target: int = 0
     published: int = 0
     protocol: str = ""
+    address: str = ""
+    """The host address to publish on; every one when empty. Not Docker's: its client drops it with a warning."""
 
 
 class Parsed(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,12 +81,14 @@ def _expand(address: str, published: _Range | None, target: _Range, protocol: st
             host = _Range(published.first + number - target.first, published.first + number - target.first)
         else:
             host = published
-        if address and not ip_address(address.strip("[]")).is_unspecified:
+        named = ip_address(address.strip("[]")) if address else None
+        chosen = str(named) if named is not None and named.version == 4 and not named.is_unspecified and published is not None else ""
+        if named is not None and not named.is_unspecified and not chosen:
             shown = "" if published is None else f"{host.first}-{host.last}" if host.span else str(host.first)
             joined = f"[{address.strip('[]')}]" if ":" in address else address
             warnings.append(f"ignoring IP-address ({joined}:{shown}:{number}/{protocol}) service will listen on '0.0.0.0'")
         for host_port in range(host.first, host.last + 1):
-            ports.append(Port(mode="ingress", target=number, published=host_port, protocol=protocol))
+            ports.append(Port(mode="ingress", target=number, published=host_port, protocol=protocol, address=chosen))
     return Parsed(ports=tuple(ports), warnings=tuple(warnings))
 
 

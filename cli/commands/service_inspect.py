@@ -168,6 +168,7 @@ def _port(port: Json, *, first: bool) -> list[str]:
         f"  Protocol = {port.get('Protocol', 'tcp')}",
         f"  TargetPort = {port.get('TargetPort', 0)}",
         f"  PublishMode = {port.get('PublishMode', 'ingress')}",
+        *([f"  HostIP = {port['HostIP']}"] if port.get("HostIP") else []),
     ]
 
 

@@ -63,7 +63,7 @@ def replicas(service: Json) -> str:
 
 
 def published(ports: Iterable[Mapping[str, Any]]) -> str:
-    """Ports as *:8080->80/tcp; neighbours that go up by one are drawn together."""
+    """Ports as *:8080->80/tcp, on one address as 10.0.0.1:8080->80/tcp; neighbours that go up by one are drawn together."""
     runs: list[list[Mapping[str, Any]]] = []
     for port in sorted(ports, key=lambda one: (str(one.get("Protocol")), one.get("TargetPort", 0), one.get("PublishedPort", 0))):
         if port.get("PublishMode", "ingress") != "ingress":
@@ -72,11 +72,13 @@ def published(ports: Iterable[Mapping[str, Any]]) -> str:
             runs[-1].append(port)
         else:
             runs.append([port])
-    return ", ".join(f"*:{_span(run, 'PublishedPort')}->{_span(run, 'TargetPort')}/{run[0]['Protocol']}" for run in runs)
+    return ", ".join(
+        f"{run[0].get('HostIP') or '*'}:{_span(run, 'PublishedPort')}->{_span(run, 'TargetPort')}/{run[0]['Protocol']}" for run in runs
+    )
 
 
 def _follows(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return one["Protocol"] == other["Protocol"] and all(
+    return (one["Protocol"], one.get("HostIP")) == (other["Protocol"], other.get("HostIP")) and all(
         other.get(member, 0) == one.get(member, 0) + 1 for member in ("PublishedPort", "TargetPort")
     )
 

@@ -296,7 +296,7 @@ class PortConfig(Value, frozen=True, kw_only=True):
     publish_mode: str = ""
     """`ingress` or `host`; admission fills in ingress."""
     host_ip: str = ""
-    """Ours: the host address to publish on; every one when empty."""
+    """Ours: the host address to publish on; every one when empty. What `Extensions.publish_on` says, for stock clients lose it."""
 
 
 class EndpointSpec(Value, frozen=True, kw_only=True):
@@ -376,6 +376,8 @@ class Extensions(Value, frozen=True, kw_only=True):
     """Which connections go to the same task: `none` (also when empty), or `client-ip`: those from one address."""
     endpoint_prefer_local: bool = False
     """Connections go to tasks of the node that they start or come in at, while it has any that are ready."""
+    publish_on: Mapping[str, str] = {}
+    """`8080/tcp` -> the one host address (IPv4) that this port is published on. Admission writes it into the spec's ports."""
 
 
 # -- the other objects ----------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from cluster.api.states import Kind, UpdateState
 from manager.controlapi.admission import Admission
 from manager.controlapi.normalize import normalized
 from manager.controlapi.order import check_order
+from manager.controlapi.publish_addresses import with_addresses
 from manager.controlapi.references import expected, resolved
 from manager.controlapi.validate_services import check_service
 from manager.store.snapshot import Snapshot
@@ -21,15 +22,15 @@ _ENDED = (UpdateState.COMPLETED, UpdateState.ROLLBACK_COMPLETED)
 
 
 def create(now: Snapshot, command: CreateService) -> Admission:
-    spec = _checked(now, command.spec, command.extensions)
-    check_order(now, spec.name, command.extensions)
+    spec, extensions = _checked(now, command.spec, command.extensions)
+    check_order(now, spec.name, extensions)
     if now.named(Kind.SERVICE, spec.name) is not None:
         raise Conflict(f"name conflicts with an existing object: service {spec.name} already exists")
     service = Service(
         id=command.id,
         spec=spec,
         job_status=JobStatus() if mode_of(spec) in _JOBS else None,
-        extensions=command.extensions,
+        extensions=extensions,
         registry_auth=command.registry_auth,
     )
     return Admission(id=command.id, changes=(*expected(now, command.id, spec), Put(object=service)))
@@ -72,15 +73,14 @@ def _present(now: Snapshot, service_id: Id) -> Service:
     return service
 
 
-def _checked(now: Snapshot, wanted: ServiceSpec, extensions: Extensions) -> ServiceSpec:
-    spec = normalized(wanted)
+def _checked(now: Snapshot, wanted: ServiceSpec, extensions: Extensions) -> tuple[ServiceSpec, Extensions]:
+    spec, extensions = with_addresses(normalized(wanted), extensions)
     check_service(spec, extensions)
-    return resolved(now, spec)
+    return resolved(now, spec), extensions
 
 
 def _updated(now: Snapshot, present: Service, command: UpdateService) -> Service:
-    extensions = present.extensions if command.extensions is None else command.extensions
-    spec = _checked(now, command.spec, extensions)
+    spec, extensions = _checked(now, command.spec, present.extensions if command.extensions is None else command.extensions)
     if spec.name != present.spec.name:
         raise NotSupported(f"renaming services is not supported: {present.spec.name} cannot become {spec.name}")
     if mode_of(spec) is not mode_of(present.spec):
@@ -126,8 +126,7 @@ def _past(present: Service, version: int) -> tuple[ServiceSpec, Extensions]:
 
 
 def _rolled_back(now: Snapshot, present: Service, version: int) -> Service:
-    past, extensions = _past(present, version)
-    spec = _checked(now, past, extensions)
+    spec, extensions = _checked(now, *_past(present, version))
     if mode_of(spec) is not mode_of(present.spec):
         raise NotSupported(f"service mode change is not allowed: {present.spec.name} is {mode_of(present.spec)}, not {mode_of(spec)}")
     return replace(

@@ -22,7 +22,7 @@ def check_extensions(extensions: Extensions) -> None:
         raise InvalidArgument(f"unrecognized on-disconnect {extensions.on_disconnect!r}; use keep or stop")
     if extensions.endpoint_affinity not in ("", "none", CLIENT_IP):
         raise InvalidArgument(f"unrecognized endpoint-affinity {extensions.endpoint_affinity!r}; use none or {CLIENT_IP}")
-    if max(len(extensions.depends_on), len(extensions.devices), len(extensions.device_requests)) > MOST:
+    if max(map(len, (extensions.depends_on, extensions.devices, extensions.device_requests))) > MOST:
         raise InvalidArgument(f"a service can depend on at most {MOST} others, and have at most {MOST} devices")
     if extensions.readiness is not None:
         _check_readiness(extensions.readiness)

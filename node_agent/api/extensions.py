@@ -115,6 +115,12 @@ def _gpus(text: str) -> tuple[DeviceRequest, ...]:
     return (DeviceRequest(count=-1 if text == "all" else _count(text), capabilities=(("gpu",),)),)
 
 
+def _publish_on(text: str) -> dict[str, str]:
+    """`8080/tcp=10.0.0.1,53/udp=10.0.0.1`; tcp may be left out."""
+    pairs = (entry.strip().partition("=") for entry in text.split(",") if entry.strip())
+    return {port if "/" in port else f"{port}/tcp": address for port, _, address in pairs}
+
+
 _TESTS = {"cmd": "CMD-SHELL", "http": "HTTP", "tcp": "TCP"}
 _READINESS = frozenset(f"readiness.{part}" for part in (*_TESTS, "interval", "timeout", "retries"))
 _MEMBERS: Mapping[str, tuple[str, Callable[[str], object]]] = {
@@ -127,4 +133,5 @@ _MEMBERS: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "on-disconnect": ("on_disconnect", str),
     "endpoint-affinity": ("endpoint_affinity", str),
     "endpoint-prefer-local": ("endpoint_prefer_local", _switch),
+    "publish-on": ("publish_on", _publish_on),
 }

@@ -66,6 +66,9 @@ class PortHolder:
         try:
             self._held[port] = None if number == NAMES_PORT else _bind(socket.AF_INET, protocol, host_ip, number)
         except OSError as refused:
+            if refused.errno == errno.EADDRNOTAVAIL:  # a port for one address, and another node's: nothing comes in here by it
+                self._held[port] = None
+                return
             if refused.errno != errno.EADDRINUSE:
                 taken[port] = refused.strerror or str(refused)
                 return

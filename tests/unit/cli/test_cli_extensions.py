@@ -32,6 +32,17 @@ def asked(*words: str, current: dict[str, Any] | None = None, update: bool = Fal
     [
         (["--restart-backoff", "1m"], {"restart_backoff": "1m"}, {"RestartBackoff": 60 * SECOND}),
         (["--restart-backoff", "0"], {"restart_backoff": "off"}, {"RestartBackoff": 0}),
+        (["-p", "10.0.0.1:8080:80"], {"publish_on": {8080: "10.0.0.1"}}, {"PublishOn": {"8080/tcp": "10.0.0.1"}}),
+        (
+            ["-p", "10.0.0.1:53-54:53-54/udp"],
+            {"publish_on": {"53/udp": "10.0.0.1", "54/udp": "10.0.0.1"}},
+            {"PublishOn": {"53/udp": "10.0.0.1", "54/udp": "10.0.0.1"}},
+        ),
+        (
+            ["--publish", "target=80,published=8080,address=10.0.0.1,mode=host"],
+            {"publish_on": {"8080/tcp": "10.0.0.1"}},
+            {"PublishOn": {"8080/tcp": "10.0.0.1"}},
+        ),
         (["--rebalance", "2"], {"rebalance": 2}, {"Rebalance": 2}),
         (["--on-disconnect=stop"], {"on_disconnect": "stop"}, {"OnDisconnect": "stop"}),
         (["--endpoint-affinity", "client-ip"], {"endpoint_affinity": "client-ip"}, {"EndpointAffinity": "client-ip"}),
@@ -218,3 +229,17 @@ def test_a_waiting_task_in_full_tells_what_the_nearest_nodes_lack(knows: bool, s
     running = {"ID": "t2", "Status": {"State": "running"}}
     explain(Explains(knows=knows), [waiting, running])  # type: ignore[arg-type] # all that is asked of a client
     assert (waiting["Status"]["Err"], running["Status"]) == (said, {"State": "running"})
+
+
+def test_a_port_that_is_published_anew_has_the_address_of_then() -> None:
+    current = {"PublishOn": {"8080/tcp": "10.0.0.1", "53/udp": "10.0.0.1"}}
+    moved = asked("--publish-add", "10.0.0.2:8080:80", current=current, update=True)
+    assert moved["PublishOn"] == {"8080/tcp": "10.0.0.2", "53/udp": "10.0.0.1"}
+    assert asked("--publish-add", "8080:80", current=current, update=True)["PublishOn"] == {"53/udp": "10.0.0.1"}
+    assert extensions.of_flags(read(["--publish-add", "81:81"], UPDATE).flags, current) == {}
+
+
+@pytest.mark.parametrize("text", ["10.0.0.1::80", "::1:80:80", "host:80:80", "target=80,address=10.0.0.1"])
+def test_an_address_needs_a_published_port_and_is_one(text: str) -> None:
+    with pytest.raises(CliError, match="address"):
+        asked("-p", text)

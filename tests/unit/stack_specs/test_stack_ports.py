@@ -46,16 +46,16 @@ def test_what_is_no_port_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("127.0.0.1:8001:8001", "127.0.0.1:8001:8001/tcp"),
-        ("[::1]:80:80", "[::1]:80:80/tcp"),
-        ("::1:80:80/udp", "[::1]:80:80/udp"),
-        ("10.0.0.1:8000-8001:80", "10.0.0.1:8000-8001:80/tcp"),
-    ],
+    ("text", "shown"), [("[::1]:80:80", "[::1]:80:80/tcp"), ("::1:80:80/udp", "[::1]:80:80/udp"), ("10.0.0.1::80", "10.0.0.1::80/tcp")]
 )
-def test_an_address_is_ignored_with_docker_s_warning(text: str, shown: str) -> None:
+def test_an_address_that_cannot_be_kept_is_ignored_with_docker_s_warning(text: str, shown: str) -> None:
     assert parse(text).warnings == (f"ignoring IP-address ({shown}) service will listen on '0.0.0.0'",)
+    assert parse(text).ports[0].address == ""
+
+
+def test_an_address_to_publish_on_goes_with_each_of_a_range() -> None:
+    parsed = parse("10.0.0.1:8000-8001:80-81")
+    assert ([port.address for port in parsed.ports], parsed.warnings) == (["10.0.0.1", "10.0.0.1"], ())
 
 
 @pytest.mark.parametrize("text", ["0.0.0.0:80:80", "[::]:80:80"])

@@ -88,9 +88,12 @@ def test_ports_have_a_short_and_a_long_form() -> None:
     )
 
 
-def test_an_ignored_address_is_warned_of() -> None:
-    assert loaded(stack_of("ports: ['127.0.0.1:80:80']")).warnings == (
-        "ignoring IP-address (127.0.0.1:80:80/tcp) service will listen on '0.0.0.0'",
+def test_an_address_to_publish_on_is_kept_and_one_that_is_ignored_is_warned_of() -> None:
+    read = loaded(stack_of("ports: ['127.0.0.1:80-81:80-81', '0.0.0.0:82:82']"))
+    assert (read.warnings, [port.address for port in read.services[0].ports]) == ((), ["127.0.0.1", "127.0.0.1", ""])
+    assert loaded(stack_of("ports: ['[::1]:80:80', '127.0.0.1::81']")).warnings == (
+        "ignoring IP-address ([::1]:80:80/tcp) service will listen on '0.0.0.0'",
+        "ignoring IP-address (127.0.0.1::81/tcp) service will listen on '0.0.0.0'",
     )
 
 

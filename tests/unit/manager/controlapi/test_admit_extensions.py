@@ -11,8 +11,10 @@ from cluster.api.specs import (
     ContainerSpec,
     Dependency,
     Device,
+    EndpointSpec,
     Extensions,
     GlobalMode,
+    PortConfig,
     Readiness,
     ReplicatedMode,
     ServiceMode,
@@ -45,7 +47,7 @@ def create(now: Snapshot, name: str, extensions: Extensions = Extensions()) -> S
 
 def update(now: Snapshot, image: str, **fields: object) -> Snapshot:
     present = now.services["id-web"]
-    wish = {"spec": spec(image=image), "version": present.spec_version, **fields}
+    wish: dict[str, object] = {"spec": spec(image=image), "version": present.spec_version, **fields}
     return done(now, UpdateService(request_id=f"r{now.version}", id="id-web", **wish))
 
 
@@ -91,6 +93,9 @@ def test_a_service_may_depend_on_what_does_not_exist_yet() -> None:
         (Extensions(devices=(Device(path_on_host="kvm"),)), "absolute path"),
         (Extensions(devices=(Device(path_on_host="/dev/kvm", cgroup_permissions="rx"),)), "r, w and m"),
         (Extensions(devices=(Device(path_on_host="/dev/kvm"),) * 65), "at most 64"),
+        (Extensions(publish_on={"8080": "10.0.0.1"}), "written like 8080/tcp"),
+        (Extensions(publish_on={"8080/tcp": "::1"}), "no IPv4 address"),
+        (Extensions(publish_on={"8080/tcp": "0.0.0.0"}), "no IPv4 address"),
     ],
 )
 def test_nonsense_is_refused(extensions: Extensions, words: str) -> None:
@@ -105,6 +110,38 @@ def test_devices_are_part_of_what_tasks_are_made_from_and_readiness_is_not() -> 
     assert now.services["id-web"].template_version == version
     now = update(now, "a", extensions=Extensions(devices=(Device(path_on_host="/dev/kvm"),)))
     assert now.services["id-web"].template_version != version
+
+
+# -- addresses of published ports ----------------------------------------------------------------------------------------------------
+def published(*ports: PortConfig) -> EndpointSpec:
+    return EndpointSpec(ports=ports)
+
+
+def addresses(now: Snapshot) -> list[str]:
+    endpoint = now.services["id-web"].spec.endpoint_spec
+    return [] if endpoint is None else [port.host_ip for port in endpoint.ports]
+
+
+def test_a_port_keeps_its_address_though_clients_post_its_spec_back_without_it() -> None:
+    web, dns = PortConfig(published_port=8080, target_port=80), PortConfig(published_port=53, target_port=53, protocol="UDP")
+    wish = Extensions(publish_on={"8080/tcp": "10.0.0.1", "53/udp": "10.0.0.2"})
+    command = CreateService(id="id-web", spec=spec(endpoint_spec=published(web, dns)), extensions=wish)
+    now = done(EMPTY_SNAPSHOT, command)
+    assert addresses(now) == ["10.0.0.1", "10.0.0.2"]
+    now = update(now, "b", spec=spec(image="b", endpoint_spec=published(web, dns)))
+    assert addresses(now) == ["10.0.0.1", "10.0.0.2"]
+    posted_back = update(now, "c", spec=now.services["id-web"].spec)
+    assert addresses(posted_back) == ["10.0.0.1", "10.0.0.2"]
+    without_dns = update(now, "b", spec=spec(image="b", endpoint_spec=published(web)))
+    assert without_dns.services["id-web"].extensions.publish_on == {"8080/tcp": "10.0.0.1"}, "what is published anew later is a new wish"
+    opened = update(now, "b", spec=spec(image="b", endpoint_spec=published(web, dns)), extensions=Extensions())
+    assert addresses(opened) == ["", ""]
+
+
+def test_an_address_in_the_spec_alone_is_refused_for_the_next_client_would_lose_it() -> None:
+    port = PortConfig(published_port=8080, target_port=80, host_ip="10.0.0.1")
+    with pytest.raises(InvalidArgument, match=r"io\.shoal\.publish-on=8080/tcp=10\.0\.0\.1"):
+        done(EMPTY_SNAPSHOT, CreateService(id="id-web", spec=spec(endpoint_spec=published(port))))
 
 
 # -- rebalancing -----------------------------------------------------------------------------------------------------------------------

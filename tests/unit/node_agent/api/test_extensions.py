@@ -39,6 +39,7 @@ def labelled(**labels: str) -> ServiceSpec:
         ),
         ({"gpus": "all"}, Extensions(device_requests=(DeviceRequest(count=-1, capabilities=(("gpu",),)),))),
         ({"gpus": "device=u1;u2"}, Extensions(device_requests=(DeviceRequest(device_ids=("u1", "u2"), capabilities=(("gpu",),)),))),
+        ({"publish_on": "8080=10.0.0.1, 53/udp=10.0.0.2"}, Extensions(publish_on={"8080/tcp": "10.0.0.1", "53/udp": "10.0.0.2"})),
         ({"rebalance": "2", "on_disconnect": "stop"}, Extensions(rebalance=2, on_disconnect="stop")),
         (
             {"endpoint_affinity": "client-ip", "endpoint_prefer_local": "true"},
