@@ -213,6 +213,11 @@ class Script:
         for name in names:
             self._member(name).start()
 
+    def do_wipe(self, name: str) -> None:
+        """It dies and its disk is lost: the next message makes a process with an empty one."""
+        self._member(name).crash()
+        del self.members[MemberId(name)]
+
     def do_log(self) -> None:
         for name, member in self.members.items():
             log = member.core.state.log
