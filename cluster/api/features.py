@@ -31,6 +31,8 @@ ENCRYPTION = Feature(2, "encrypted networks")
 """Cluster.data_keys come with the first such network: a manager that does not know them would drop them from the cluster object."""
 AFFINITY = Feature(2, "keeping connections with one task or one node")
 """Extensions.endpoint_affinity and endpoint_prefer_local."""
+ADDRESSES = Feature(2, "publishing a port on one address")
+"""Extensions.publish_on: forgotten, the next client that posts the spec back would open the port to everybody."""
 ABSENCES = Feature(2, "announced absences")
 """NodeStatus.away. No user asks for it: below this level the leader alone keeps it, in memory."""
 
@@ -49,6 +51,8 @@ def _carried(change: Change) -> Feature | None:
             return ENCRYPTION
         case Put(object=Service(extensions=extensions)) if extensions.endpoint_affinity or extensions.endpoint_prefer_local:
             return AFFINITY
+        case Put(object=Service(extensions=extensions)) if extensions.publish_on:
+            return ADDRESSES
         case Put(object=Node(status=status)) if status.away:
             return ABSENCES
         case _:

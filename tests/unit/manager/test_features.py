@@ -9,7 +9,7 @@ from cluster.api.commands import UpdateNode
 from cluster.api.contracts import AdmissionRequest
 from cluster.api.endpoint import Guest
 from cluster.api.errors import FailedPrecondition
-from cluster.api.features import ABSENCES, AFFINITY, ENCRYPTION, GUESTS, LEVEL, Feature, needed
+from cluster.api.features import ABSENCES, ADDRESSES, AFFINITY, ENCRYPTION, GUESTS, LEVEL, Feature, needed
 from cluster.api.objects import Cluster, JoinTokens, Network, Node, NodeDescription, NodeStatus, Object, RaftMember, Service
 from cluster.api.specs import Extensions, NetworkSpec, NodeSpec
 from cluster.api.states import Role
@@ -72,6 +72,7 @@ WITHOUT = Put(object=Network(id="n", spec=NetworkSpec(name="net")))
         (Network(id="n", spec=NetworkSpec(name="net", options={"encrypted": ""})), ENCRYPTION),
         (Service(id="s", extensions=Extensions(endpoint_affinity="client-ip")), AFFINITY),
         (Service(id="s", extensions=Extensions(endpoint_prefer_local=True)), AFFINITY),
+        (Service(id="s", extensions=Extensions(publish_on={"80/tcp": "10.0.0.1"})), ADDRESSES),
         (Node(id="n", status=NodeStatus(away=1)), ABSENCES),
     ],
 )
