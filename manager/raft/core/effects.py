@@ -54,7 +54,7 @@ class Linger(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class SendSnapshot(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """This peer is too far behind for the log; stream it the newest snapshot and report `SnapshotSent`."""
+    """This peer is too far behind for the log; stream it the newest snapshot, unless one is on its way, and report `SnapshotSent`."""
 
     to: MemberId
     snapshot: SnapshotMeta

@@ -74,7 +74,7 @@ class SnapshotArrived(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class SnapshotSent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The shell is done sending a snapshot to a peer, with or without success."""
+    """The shell is done sending a snapshot to a peer, with or without success, and sends it none now."""
 
     to: MemberId
     index: int

@@ -145,8 +145,11 @@ class Progress:
         self.mode = Streaming(index=index)
 
     def streamed(self, index: int, *, arrived: bool) -> None:
-        """The snapshot is sent, or given up; in either case ask before sending more, and no sooner than it answers."""
-        if isinstance(self.mode, Streaming) and self.mode.index == index:
+        """The snapshot is sent, or given up; in either case ask before sending more, and no sooner than it answers.
+
+        A peer gets one at a time, so if it has come to need a newer one meanwhile, that was not begun.
+        """
+        if isinstance(self.mode, Streaming):
             self.probe_from(max(self.match, index if arrived else 0) + 1)
             self.mode = Probe(asked=True)
 

@@ -18,6 +18,7 @@ from manager.raft.core.events import (
     ReadIndex,
     Received,
     SnapshotArrived,
+    SnapshotSaved,
     SnapshotSent,
     TellCommit,
     Tick,
@@ -266,6 +267,24 @@ def test_7_a_peer_behind_the_log_is_sent_a_snapshot_once() -> None:
     bench.step(SnapshotSent(to=C, index=50, arrived=True))
     bench.hear(C, HeartbeatReply(term=2, round=2))
     assert [message.prev_index for message in bench.said() if isinstance(message, Append)] == [50]
+
+
+def test_7_a_peer_that_needs_a_newer_snapshot_while_one_is_on_its_way_is_offered_it_after_that() -> None:
+    stored = Stored(
+        hard=HardState(term=1), snapshot=SnapshotMeta(index=50, term=1, membership=THREE), base_index=50, base_term=1, commit=50
+    )
+    bench = Bench()
+    bench.core = Core(A, stored=stored, draw=lambda _: 0, settings=SETTINGS)
+    bench.elected()
+    bench.hear(C, Rejected(term=2, prev_index=50, hint_index=3, hint_term=1))
+    bench.hear(B, Appended(term=2, match=51))
+    newer = SnapshotMeta(index=51, term=2, membership=THREE)
+    bench.step(SnapshotSaved(snapshot=newer, keep_from=52))
+    bench.hear(C, Appended(term=2, match=50))
+    assert bench.of(SendSnapshot) == [SendSnapshot(to=C, snapshot=newer)]  # the shell is not done with the first, and sends one at a time
+    bench.step(SnapshotSent(to=C, index=50, arrived=True))
+    bench.hear(C, HeartbeatReply(term=2, round=1))
+    assert bench.of(SendSnapshot) == [SendSnapshot(to=C, snapshot=newer)]
 
 
 def test_7_a_snapshot_of_what_is_there_already_is_not_installed() -> None:

@@ -76,6 +76,18 @@ def test_a_snapshot_that_failed_is_offered_again_from_what_is_certain() -> None:
     assert progress.next == 11
 
 
+def test_a_newer_snapshot_is_offered_again_once_the_one_under_way_has_ended() -> None:
+    progress = following()
+    progress.stream(50)
+    progress.accepted(50)
+    progress.stream(90)  # the log was cut meanwhile
+    progress.streamed(50, arrived=True)
+    assert progress.is_paused(**LIMITS)
+    progress.heard(round_=1)
+    assert not progress.is_paused(**LIMITS)
+    assert progress.next == 51
+
+
 def test_an_answer_past_the_snapshot_ends_it() -> None:
     progress = following()
     progress.stream(50)
