@@ -10,7 +10,6 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from cluster.aio.clock import Clock
-from cluster.aio.supervise import first_of
 from cluster.api.changes import Put
 from cluster.api.endpoint import DataKey, is_encrypted
 from cluster.api.errors import StaleSnapshot, Unavailable
@@ -69,7 +68,7 @@ class DataKeyKeeper:
                     due += self._period
                 seen = now.networks
             left = due - self._clock.monotonic()
-            await first_of(lambda: self._store.latest.wait_change(revision), lambda: self._clock.sleep(left))  # noqa: B023
+            await self._store.latest.wait_change_within(self._clock.limit(left), revision)
 
     async def _propose(self, change: Put) -> bool:
         try:

@@ -6,7 +6,6 @@ whoever asks, and who is missing.
 
 from cluster.aio.clock import Clock
 from cluster.aio.latest import Latest
-from cluster.aio.supervise import first_of
 from cluster.api.errors import NoLeader
 from manager.leader import Leading
 from manager.quorum import Seen, missing
@@ -75,7 +74,7 @@ class LeaderWatch:
         while self._leading is None and not self.leader_addr():
             seen = self._turns.revision
             self.refuse_if_forsaken()
-            await first_of(lambda: self._turns.wait_change(seen), lambda: self._clock.sleep(self._left()))  # noqa: B023
+            await self._turns.wait_change_within(self._clock.limit(self._left()), seen)
 
     async def wait_other_than(self, address: str) -> None:
         async for _ in self._raft.leadership.values():

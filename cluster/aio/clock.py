@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
 
@@ -16,6 +18,10 @@ class Clock(Protocol):
 
     async def sleep(self, seconds: float) -> None: ...
 
+    def limit(self, seconds: float) -> AbstractAsyncContextManager[object]:
+        """A block that is left with TimeoutError once it took that long; a task and a timer less than a `sleep` beside it."""
+        ...
+
 
 class SystemClock:
     """The machine's clock."""
@@ -28,6 +34,9 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+    def limit(self, seconds: float) -> AbstractAsyncContextManager[object]:
+        return asyncio.timeout(seconds)
 
 
 class ManualClock:
@@ -49,10 +58,27 @@ class ManualClock:
         if seconds <= 0:
             await asyncio.sleep(0)
             return
+        await self._alarm(seconds)
+
+    @asynccontextmanager
+    async def limit(self, seconds: float) -> AsyncIterator[object]:
+        async with asyncio.timeout(None if seconds > 0 else 0) as limit:
+            alarm = self._alarm(seconds)
+
+            def ring(_: object) -> None:
+                limit.reschedule(asyncio.get_running_loop().time())
+
+            alarm.add_done_callback(ring)
+            try:
+                yield limit
+            finally:
+                alarm.remove_done_callback(ring)
+
+    def _alarm(self, seconds: float) -> asyncio.Future[None]:
         self._count += 1
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._sleepers.append((self._now + seconds, self._count, woken))
-        await woken
+        return woken
 
     async def advance(self, seconds: float) -> None:
         """Let time pass, and let what it wakes run."""

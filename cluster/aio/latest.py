@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -43,6 +44,14 @@ class Latest(Generic[T]):
                 if reader in self._waiting:
                     self._waiting.remove(reader)
         return self._revision
+
+    async def wait_change_within(self, limit: AbstractAsyncContextManager[object], seen: int) -> None:
+        """As `wait_change`, but no longer than a `Clock.limit` lets it."""
+        try:
+            async with limit:
+                await self.wait_change(seen)
+        except TimeoutError:
+            pass
 
     async def values(self) -> AsyncIterator[T]:
         """The present value, then the latest after each change, without end."""

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 from cluster.aio.clock import Clock
 from cluster.aio.rounds import Rounds
-from cluster.aio.supervise import first_of
 from cluster.api.errors import StaleSnapshot, Unavailable
 from cluster.api.ids import Id
 from cluster.api.states import Kind, TaskState
@@ -93,10 +92,7 @@ class Allocator:
 
     async def _wait(self, revision: int) -> None:
         """Until something changes, or the sweep is due."""
-        await first_of(
-            lambda: self._store.latest.wait_change(revision),
-            lambda: self._clock.sleep(max(0.0, self._next_sweep - self._clock.monotonic())),
-        )
+        await self._store.latest.wait_change_within(self._clock.limit(self._next_sweep - self._clock.monotonic()), revision)
 
 
 def items(work: Work) -> list[Item]:

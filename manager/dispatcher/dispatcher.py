@@ -281,7 +281,7 @@ class Dispatcher:
                 self._change_period(period)
             with self.rounds[1].round():
                 await self._keep_pass(at)
-            await first_of(lambda: self._met.wait_change(revision), lambda: self._clock.sleep(self._until_next(at)))  # noqa: B023
+            await self._met.wait_change_within(self._clock.limit(self._until_next(at)), revision)
 
     def _change_period(self, period: float) -> None:
         """Nodes learn of it by a new session."""

@@ -4,7 +4,6 @@ import heapq
 
 from cluster.aio.clock import Clock
 from cluster.aio.rounds import Rounds
-from cluster.aio.supervise import first_of
 from cluster.api.errors import StaleSnapshot, Unavailable
 from cluster.api.ids import DrawId
 from manager.orchestrator.enforcer import has_joined
@@ -108,10 +107,7 @@ class Orchestrator:
     async def _wait(self, revision: int) -> None:
         """Until something changes or is due."""
         due = min([self._next_sweep, *(alarm[0] for alarm in self._alarms[:1])])
-        await first_of(
-            lambda: self._store.latest.wait_change(revision),
-            lambda: self._clock.sleep(max(0.0, due - self._clock.monotonic())),
-        )
+        await self._store.latest.wait_change_within(self._clock.limit(due - self._clock.monotonic()), revision)
 
     def _moment(self) -> Moment:
         return Moment(monotonic=self._clock.monotonic(), wall=self._clock.wall())

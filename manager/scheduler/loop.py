@@ -5,7 +5,6 @@ from itertools import islice
 
 from cluster.aio.clock import Clock
 from cluster.aio.rounds import Rounds
-from cluster.aio.supervise import first_of
 from cluster.api.errors import StaleSnapshot, Unavailable
 from cluster.api.ids import Id
 from cluster.api.states import TaskState
@@ -114,10 +113,7 @@ class Scheduler:
 
     async def _wait(self, revision: int) -> None:
         """Until something changes, or the sweep is due."""
-        await first_of(
-            lambda: self._store.latest.wait_change(revision),
-            lambda: self._clock.sleep(max(0.0, self._next_sweep - self._clock.monotonic())),
-        )
+        await self._store.latest.wait_change_within(self._clock.limit(self._next_sweep - self._clock.monotonic()), revision)
 
 
 def makes_room(now: Snapshot, before: Snapshot, changes: Changes) -> bool:

@@ -6,7 +6,7 @@ are the simulation's.
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from random import Random
 from typing import Any, Protocol
 
@@ -80,6 +80,9 @@ class PacedClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds / self._pace)
+
+    def limit(self, seconds: float) -> AbstractAsyncContextManager[object]:
+        return asyncio.timeout(seconds / self._pace)
 
 
 class RoleSigner:

@@ -98,6 +98,21 @@ async def test_sleepers_wake_in_the_order_of_their_time() -> None:
     sleeping[2].cancel()
 
 
+async def test_a_limited_wait_ends_with_the_news_or_with_the_limit_whichever_comes_first() -> None:
+    clock, latest = ManualClock(), Latest(0)
+    waiting = asyncio.ensure_future(latest.wait_change_within(clock.limit(5.0), latest.revision))
+    await clock.advance(4.9)
+    assert not waiting.done()
+    await clock.advance(0.2)
+    assert waiting.done()
+    waiting = asyncio.ensure_future(latest.wait_change_within(clock.limit(5.0), latest.revision))
+    await clock.advance(1.0)
+    latest.set(1)
+    await waiting
+    await clock.advance(9.0)  # a limit that nobody is under any more interrupts nothing
+    await latest.wait_change_within(clock.limit(-1.0), latest.revision)  # one that is over already
+
+
 def test_backoff_doubles_to_its_cap_and_starts_again_after_a_success() -> None:
     backoff = Backoff(first=1, cap=4, rng=Random(1))
     delays = [backoff.next() for _ in range(5)]
