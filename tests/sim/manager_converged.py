@@ -69,7 +69,7 @@ def _waits_for_room(now: Snapshot, service: Service, tasks: Sequence[Task]) -> b
     }
     said = "; ".join(why.of_service(now, service).reasons)
     cure = f"--update-order stop-first {service.spec.name}"
-    return has_port >= now.nodes.keys() and cure in said and all(f"{port}/tcp" in said for port in ports)
+    return has_port >= set(now.nodes) and cure in said and all(f"{port}/tcp" in said for port in ports)
 
 
 def _slots(tasks: Sequence[Task]) -> set[int]:
