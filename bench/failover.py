@@ -2,6 +2,8 @@
 
 make bench-failover          three managers and two workers; writes bench/results/failover.json
 
+About ten minutes; one fault at a time with `python -m bench.failover --only kill`.
+
 The peer's column is Docker Swarm 20.10.24 on a machine of the same kind, five daemons in namespaces as here, taken once: killed leader
 14.1 s [9.5 - 23.6], lost worker 18.3 s [17.7 - 19.9]. Ours are killed with kill -9 while clients write and read without pause.
 """
@@ -16,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.client import Client
-from bench.report import Figure, publish, show
+from bench.report import Figure, publish, publish_part, show
 from integration.cluster_rig import Cluster, Daemon, busybox_archive, run, wait_until
 from integration.witness import ask
 
@@ -167,8 +169,8 @@ FAULTS: dict[str, tuple[Callable[[Cluster], Samples], int]] = {
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    options.add_argument("--only", choices=FAULTS, help="this fault alone")
-    options.add_argument("--rounds", type=int, help="of each fault; with this or --only nothing is written to bench/results")
+    options.add_argument("--only", choices=FAULTS, help="this fault alone; the results of the others stay")
+    options.add_argument("--rounds", type=int, help="of each fault; with this nothing is written to bench/results")
     chosen = options.parse_args()
     taken: dict[str, Samples] = {}
     folder = Path(tempfile.mkdtemp(prefix="shoal-failover-"))
@@ -179,10 +181,8 @@ def main() -> None:
             if chosen.only in (None, name):
                 taken[name] = _rounds(name, fault, cluster, chosen.rounds or rounds)
     run(("rm", "-rf", str(folder)))
-    if chosen.only or chosen.rounds:
-        show("failover", figures(taken))
-    else:
-        publish("failover", figures(taken))
+    write = show if chosen.rounds else publish_part if chosen.only else publish
+    write("failover", figures(taken))
 
 
 def _rounds(name: str, fault: Callable[[Cluster], Samples], cluster: Cluster, count: int) -> Samples:

@@ -60,8 +60,22 @@ def show(name: str, figures: Sequence[Figure]) -> None:
 def publish(name: str, figures: Sequence[Figure]) -> None:
     """Print the table and write the file."""
     show(name, figures)
+    _write(name, _rows(figures))
+
+
+def publish_part(name: str, figures: Sequence[Figure]) -> None:
+    """The same for a bench that was run in part: the file's other rows stay, with the time that they were measured at."""
+    show(name, figures)
+    file = RESULTS / f"{name}.json"
+    before = json.loads(file.read_text()) if file.exists() else []
+    measured = {row["metric"]: row for row in _rows(figures)}
+    kept = [measured.pop(row["metric"], row) for row in before]
+    _write(name, [*kept, *measured.values()])
+
+
+def _rows(figures: Sequence[Figure]) -> list[dict[str, object]]:
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    rows = [
+    return [
         {
             "metric": figure.metric,
             "value": figure.value,
@@ -76,6 +90,9 @@ def publish(name: str, figures: Sequence[Figure]) -> None:
         }
         for figure in figures
     ]
+
+
+def _write(name: str, rows: Sequence[dict[str, object]]) -> None:
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(rows, indent=1) + "\n")
 
