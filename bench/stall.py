@@ -65,14 +65,14 @@ class Probe:
 class Member:
     """One manager's store, disk and driver."""
 
-    def __init__(self, name: str, folder: Path, network: MemoryNetwork, *, founds: bool) -> None:
+    def __init__(self, name: str, folder: Path, network: MemoryNetwork, *, founds: bool, config: RaftConfig | None = None) -> None:
         self.store = Store()
         self.storage = open_storage(folder / name, key=bytes(32), cluster="bench")
         if founds:
             bootstrap(self.storage, [RaftMember(id=MemberId(name), address=name)])
         self.raft = Raft(
             MemberId(name), name, storage=self.storage, machine=StoreMachine(self.store), transport=network.transport_of(MemberId(name)),
-            rng=Random(1), config=RaftConfig(snapshot_entries=SNAPSHOT_ENTRIES),
+            rng=Random(1), config=config or RaftConfig(snapshot_entries=SNAPSHOT_ENTRIES),
         )  # fmt: skip
         network.listen(name, self.raft.receive)
         self.proposer = RaftProposer(self.raft, CLOCK)

@@ -246,6 +246,14 @@ class Commands:
 
     async def load(self, proposers: int, seconds: float, size: int) -> Any:
         """As many proposals as go through; the latencies' middle and tail in ms."""
+        began = time.perf_counter()
+        latencies = sorted(await self.latencies(proposers, seconds, size))
+        took = time.perf_counter() - began
+        p50, p99 = latencies[len(latencies) // 2], latencies[int(len(latencies) * 0.99)]
+        return {"per_s": len(latencies) / took, "p50_ms": p50, "p99_ms": p99, "count": len(latencies)}
+
+    async def latencies(self, proposers: int, seconds: float, size: int) -> list[float]:
+        """Of each proposal under such a load, in ms, rounded to µs."""
         latencies: list[float] = []
         end = time.perf_counter() + seconds
 
@@ -254,15 +262,11 @@ class Commands:
             while time.perf_counter() < end:
                 began = time.perf_counter()
                 await self._raft.propose(b"%02d%06d" % (number, count % 500) + value)
-                latencies.append(time.perf_counter() - began)
+                latencies.append(round((time.perf_counter() - began) * 1000, 3))
                 count += 1
 
-        began = time.perf_counter()
         await asyncio.gather(*(proposer(number) for number in range(proposers)))
-        took = time.perf_counter() - began
-        latencies.sort()
-        p50, p99 = latencies[len(latencies) // 2], latencies[int(len(latencies) * 0.99)]
-        return {"per_s": len(latencies) / took, "p50_ms": p50 * 1000, "p99_ms": p99 * 1000, "count": len(latencies)}
+        return latencies
 
 
 async def obey(commands: Commands) -> None:
