@@ -100,7 +100,7 @@ def test_a_rolling_update_replaces_all_and_a_rollback_returns(manager: Daemon) -
 def test_an_update_that_needs_no_restart_restarts_nothing(manager: Daemon) -> None:
     create(manager, "web", "--replicas", "2")
     before = {task["ID"] for task in manager.wait_running("web", 2)}
-    manager.docker("service", "update", "--detach", "--label-add", "team=a", "--update-parallelism", "2", "web")
+    manager.docker("service", "update", "--quiet", "--label-add", "team=a", "--update-parallelism", "2", "--update-monitor", "1ns", "web")
     assert before == {task["ID"] for task in manager.wait_running("web", 2)}
 
 

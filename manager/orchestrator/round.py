@@ -11,12 +11,12 @@ from msgspec.structs import replace
 from cluster.api.changes import Change, Expect, Put, Remove, TaskChange
 from cluster.api.constraints import Constraint, InvalidConstraint, parse_all
 from cluster.api.ids import DrawId, Id
-from cluster.api.objects import Service, Task, TaskStatus, Template
-from cluster.api.specs import SECOND, RestartPolicy, TaskSpec
+from cluster.api.objects import Service, Task, TaskStatus
+from cluster.api.specs import TaskSpec
 from cluster.api.states import Kind, TaskState
 from manager.orchestrator.dependencies import unmet
 from manager.orchestrator.enforcer import Misfit, misfit
-from manager.orchestrator.restart import ANY, delay_of
+from manager.orchestrator.likeness import up_to_date
 from manager.orchestrator.soft import Moment, Soft
 from manager.store.indexes import Slot, TemplateKey
 from manager.store.snapshot import Snapshot
@@ -26,9 +26,6 @@ CHANGES_A_ROUND = 500
 
 LOOKS_A_ROUND = 5_000
 """Tasks looked at, whether or not anything had to change; counted between keys, so that a larger service still gets its turn."""
-
-STOP_GRACE = 10 * SECOND
-"""What workers give a container that does not say how long it needs."""
 
 Key = Id | Slot
 """What a round looks at: a service as a whole, or one slot of it."""
@@ -150,35 +147,14 @@ class Round:
         return known
 
     def clean(self, task: Task, service: Service) -> bool:
-        """The task is what the present template makes. A template that differs in the service's labels alone restarts nothing."""
+        """The task is what the present template makes."""
         if task.template_version == service.template_version:
             return True
         key = (task.service_id, task.template_version)
         known = self._same.get(key)
         if known is None:
-            present = self.now.templates.get((service.id, service.template_version))
-            known = self._same[key] = present is not None and _alike(self.now.template_of(task), present)
+            known = self._same[key] = up_to_date(self.now, task, service)
         return known
-
-
-def _alike(one: Template, other: Template) -> bool:
-    return _bare(one) == _bare(other)
-
-
-def _bare(template: Template) -> Template:
-    """What tasks are made of, with the defaults spelled out: clients that ask for them post them back with the next update."""
-    spec, policy = template.spec, template.spec.restart_policy or RestartPolicy()
-    policy = replace(
-        policy,
-        condition=policy.condition or ANY,
-        delay=delay_of(policy),
-        max_attempts=policy.max_attempts or 0,
-        window=policy.window or 0,
-    )
-    container = spec.container_spec
-    if container is not None and container.stop_grace_period is None:
-        container = replace(container, stop_grace_period=STOP_GRACE)
-    return replace(template, service_name="", service_labels={}, spec=replace(spec, restart_policy=policy, container_spec=container))
 
 
 def constraints(spec: TaskSpec) -> tuple[Constraint, ...]:

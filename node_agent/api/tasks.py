@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from cluster.api.errors import InvalidArgument, NotFound
 from cluster.api.objects import Task
 from cluster.api.states import Kind
+from manager.orchestrator.likeness import up_to_date
+from manager.store.indexes import TemplateKey
 from manager.store.snapshot import Snapshot
 from node_agent.api import views
 from node_agent.api.backend import Swarm
@@ -49,7 +51,8 @@ def _selector(filters: Filters, now: Snapshot, here: str) -> Callable[[Task], bo
     if unknown := [state for state in states if state not in _DESIRED]:
         raise InvalidArgument(f"Invalid desired-state filter: '{unknown[0]}'; use {', '.join(_DESIRED)}")
     nodes = {here if node == "self" else _resolve(now, Kind.NODE, node) for node in filters.get("node")}
-    current = filters.flag("_up-to-date", default=False) if "_up-to-date" in filters else None
+    asked = filters.flag("_up-to-date", default=False) if "_up-to-date" in filters else None
+    current = _current(now)
 
     def wanted(task: Task) -> bool:
         template = now.template_of(task)
@@ -59,20 +62,27 @@ def _selector(filters: Filters, now: Snapshot, here: str) -> Callable[[Task], bo
             and (not nodes or task.node_id in nodes)
             and filters.contains("name", f"{template.service_name}.{task.slot or task.node_id}.{task.id}")
             and filters.labels(template.service_labels)
-            and (current is None or _up_to_date(task, now) is current)
+            and (asked is None or current(task) is asked)
             and filters.exact("runtime", template.spec.runtime or "container")
         )
 
     return wanted
 
 
-def _up_to_date(task: Task, now: Snapshot) -> bool:
-    """Made from the service's present template, and of a job's present run."""
-    service = now.services.get(task.service_id)
-    if service is None:
-        return False
-    iteration = service.job_status.job_iteration if service.job_status else 0
-    return task.template_version == service.template_version and task.job_iteration == iteration
+def _current(now: Snapshot) -> Callable[[Task], bool]:
+    """Tells tasks that are as their service wants them, and of a job's present run."""
+    known: dict[TemplateKey, bool] = {}
+
+    def current(task: Task) -> bool:
+        service = now.services.get(task.service_id)
+        if service is None or task.job_iteration != (service.job_status.job_iteration if service.job_status else 0):
+            return False
+        key = (task.service_id, task.template_version)
+        if key not in known:
+            known[key] = up_to_date(now, task, service)
+        return known[key]
+
+    return current
 
 
 def _resolve(now: Snapshot, kind: Kind, reference: str) -> str:
