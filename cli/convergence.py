@@ -14,6 +14,7 @@ AFTER = ("complete", "shutdown", "failed", "rejected", "remove", "orphaned")
 RANK = {state: at for at, state in enumerate((*STATES, *AFTER))}
 MOST_BARS = 20
 DEFAULT_MONITOR = 5.0
+_FAILED = frozenset({"failed", "rejected"})
 TRIES = 3
 """Failures of a replica after which it counts as failed for good."""
 
@@ -63,7 +64,7 @@ def look(service: Mapping[str, Any], tasks: Sequence[Task], active_nodes: frozen
 def _replicated(wanted: int, tasks: Sequence[Task], active_nodes: frozenset[str], *, rolling_back: bool) -> View:
     by_slot = _foremost((task.get("Slot", 0), task) for task in tasks if not task.get("NodeID") or task["NodeID"] in active_nodes)
     shown = [by_slot[slot] for slot in sorted(by_slot)]
-    running = sum(_runs(task) for task in shown)
+    running = sum(_runs(task) or _is_finished(task) for task in shown)
     labels = [f"{at}/{wanted}" for at in range(1, wanted + 1)]
     bars = [_bar(label, task) for label, task in zip(labels, shown, strict=False)]
     bars += [Bar(label, "") for label in labels[len(shown) :]]
@@ -75,7 +76,7 @@ def _global(tasks: Sequence[Task], active_nodes: frozenset[str], *, rolling_back
     if not by_node:
         return View((Bar("overall progress", "waiting for new tasks"),), (), converged=False)
     shown = [by_node[node] for node in sorted(by_node) if node in active_nodes]
-    running = sum(_runs(task) for task in shown)
+    running = sum(_runs(task) or _is_finished(task) for task in shown)
     bars = [_bar(str(task["NodeID"])[:12], task) for task in shown]
     return View((_overall(running, len(by_node), rolling_back=rolling_back),), _few(bars), running == len(by_node))
 
@@ -141,6 +142,11 @@ def _runs(task: Task) -> bool:
     return _state(task) == "running" and not _over(task.get("DesiredState"))
 
 
+def _is_finished(task: Task) -> bool:
+    """It ran to its end, and its restart policy is content with that: where the foremost task of a slot is such a one, no other follows."""
+    return _state(task) == "complete" and _over(task.get("DesiredState"))
+
+
 def _overall(running: int, wanted: int, *, rolling_back: bool) -> Bar:
     said = f"{running} out of {wanted} tasks"
     return Bar("overall progress", f"rolling back update: {said}" if rolling_back else said)
@@ -186,7 +192,7 @@ class Watch:
         if state in {"paused", "rollback_paused"}:
             what = "service update paused" if state == "paused" else "service rollback paused"
             return Verdict(view, failure=f"{what}: {message}{_reason(tasks)}")
-        if failure := "" if view.converged or view.job else _keeps_failing(tasks):
+        if failure := "" if view.converged else _hopeless(service, view, tasks):
             return Verdict(view, failure=failure)
         if not view.converged:
             lost, self._since = self._since is not None, None
@@ -206,16 +212,34 @@ class Watch:
         return Bar("rollback", message) if self._was_rolling_back and not before and message else None
 
 
-def _keeps_failing(tasks: Sequence[Task]) -> str:
-    """A replica whose tasks failed one after the other, and of which none runs: waiting longer shows nothing new."""
-    by_slot: dict[Any, list[Task]] = {}
-    for task in tasks:
-        by_slot.setdefault(task.get("Slot") or task.get("NodeID"), []).append(task)
-    for slot, found in sorted(by_slot.items(), key=lambda pair: str(pair[0])):
-        failed = [task for task in found if _state(task) in {"failed", "rejected"}]
-        if len(failed) >= TRIES and not any(_state(task) == "running" for task in found):
-            return f"replica {slot} keeps failing{_reason(failed)}"
+def _hopeless(service: Mapping[str, Any], view: View, tasks: Sequence[Task]) -> str:
+    """A replica for which waiting longer shows nothing new, and why. A roll-back under way still renews those that were given up."""
+    rolling_back = str((service.get("UpdateStatus") or {}).get("State") or "").startswith("rollback")
+    for name, found in _replicas(service, tasks):
+        failed = [task for task in found if _state(task) in _FAILED]
+        if failed and not rolling_back and _is_given_up(found):
+            return f"{name} failed and is not started again{_reason(failed)}"
+        if len(failed) >= TRIES and not view.job and not any(_state(task) == "running" for task in found):
+            return f"{name} keeps failing{_reason(failed)}"
     return ""
+
+
+def _is_given_up(tasks: Sequence[Task]) -> bool:
+    """The restart policy leaves it at the last task's failure: with one that shall follow there would be a task that is wanted."""
+    last = max(tasks, key=lambda task: (str(task.get("CreatedAt", "")), str(task["ID"])))
+    return _state(last) in _FAILED and all(RANK.get(task.get("DesiredState") or "", 0) > RANK["complete"] for task in tasks)
+
+
+def _replicas(service: Mapping[str, Any], tasks: Sequence[Task]) -> list[tuple[str, list[Task]]]:
+    """Each replica's tasks, in order. Docker counts the slots of jobs from 0."""
+    mode = service["Spec"].get("Mode") or {}
+    by_node = mode.get("Global") is not None or mode.get("GlobalJob") is not None
+    first = 0 if mode.get("ReplicatedJob") is None else 1
+    found: dict[tuple[int, str], list[Task]] = {}
+    for task in tasks:
+        key = (0, str(task.get("NodeID") or "")) if by_node else (int(task.get("Slot") or 0) + first, "")
+        found.setdefault(key, []).append(task)
+    return [(f"the task of node {node[:12]}" if by_node else f"replica {slot}", found[slot, node]) for slot, node in sorted(found)]
 
 
 def _monitor(service: Mapping[str, Any]) -> float:

@@ -49,6 +49,11 @@ def follow(
         session.say(f"Use `shoal service ps {service_id}` to check progress.")
 
 
+def failure_of(client: Client, service_id: str) -> str:
+    """Why the service will not converge, as one look shows; empty if it may, or has."""
+    return _look(client, Watch(service_id), service_id, now=0.0).failure
+
+
 def _reasons(client: Client, service_id: str, verdict: Verdict) -> list[str]:
     """Why it is not as it should be, in the daemon's words; a daemon that cannot say so leaves what was counted."""
     try:

@@ -260,9 +260,19 @@ services:
 
 def test_a_deploy_that_does_not_converge_exits_with_two_and_the_reason(manager: Daemon, tmp_path: Path) -> None:
     file = tmp_path / "stack.yml"
-    file.write_text(f"services: {{web: {{image: {IMAGE}, command: 'sh -c \"exit 9\"', deploy: {{restart_policy: {{delay: 100ms}}}}}}}}")
+    file.write_text(
+        f"""
+services:
+  app: {{image: {IMAGE}, deploy: {{placement: {{constraints: [node.labels.no==where]}}}}}}
+  web: {{image: {IMAGE}, command: sh -c "exit 9", deploy: {{restart_policy: {{delay: 100ms}}}}}}
+  job: {{image: {IMAGE}, command: sh -c "exit 8", deploy: {{mode: replicated-job, restart_policy: {{condition: none}}}}}}
+"""
+    )
     failed = refused(manager, "stack", "deploy", "--resolve-image", "never", "--detach=false", "--quiet", "-c", str(file), "bad")
-    assert (failed.status, "keeps failing" in failed.said, "non-zero exit (9)" in failed.said) == (2, True, True)
+    assert failed.status == 2
+    assert "bad_job: replica 1 failed and is not started again (task" in failed.said
+    failed = refused(manager, "service", "update", "--no-resolve-image", "--quiet", "--args", 'sh -c "exit 7"', "bad_web")
+    assert (failed.status, "non-zero exit (7)" in failed.said) == (2, True)
     file.write_text(f"services: {{web: {{image: {IMAGE}, deploy: {{placement: {{constraints: [node.labels.no==where]}}}}}}}}")
     failed = refused(
         manager, "stack", "deploy", "--resolve-image", "never", "--detach=false", "--quiet", "--timeout", "3s", "-c", str(file), "bad"

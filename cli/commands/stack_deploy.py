@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cli import stack_plan
+from cli.client import Client
 from cli.command import NONE, ONE, Verb
 from cli.commands.stack import stack_name
 from cli.deployment import Choices, present
 from cli.deployment import deploy as carry_out
 from cli.errors import CliError, SilentExit, Unconverged
 from cli.flags.grammar import COMMA_LIST, POSITIVE_DURATION, SWITCH, TEXT, Flag, Flags, Words
-from cli.progress import follow
+from cli.progress import failure_of, follow
 from cli.session import Session
 from stack_specs import convert, loader
 from stack_specs.errors import StackError
@@ -26,6 +27,8 @@ FILES = Flag(
     complete="file",
 )
 PRUNE = Flag("prune", SWITCH, "Remove services that the files no longer name")
+BETWEEN_LOOKS = 2.0
+"""Seconds between two looks at the services that are not followed yet."""
 RESOLVE = ("always", "changed", "never")
 
 
@@ -45,7 +48,8 @@ def _deploy(session: Session, words: Words) -> None:
     except StackError as refused:
         raise CliError(str(refused)) from refused
     if not flags.value("detach", default=True):
-        _wait(session, services, quiet=flags.on("quiet"), at_most=flags.value("timeout"))
+        names = [service.name for service in plan.services]
+        _wait(session, dict(zip(names, services, strict=True)), quiet=flags.on("quiet"), at_most=flags.value("timeout"))
 
 
 def _planned(session: Session, stack: str, flags: Flags) -> convert.StackRequests:
@@ -83,17 +87,47 @@ def _check_manager(session: Session) -> None:
         )
 
 
-def _wait(session: Session, services: list[str], *, quiet: bool, at_most: int | None) -> None:
-    """Until all have converged or failed; `at_most` ns in all."""
-    failed = []
+def _wait(session: Session, services: Mapping[str, str], *, quiet: bool, at_most: int | None) -> None:
+    """Until all have converged, or one has failed: what depends on that one never starts. `services`: ids by name; `at_most` ns in all."""
     deadline = None if at_most is None else time.monotonic() + at_most / 1e9
-    for service_id in services:
+    left = dict(services)
+    late: list[str] = []
+    others = Others(session.client, left)
+    for name, service_id in services.items():
+        del left[name]
         try:
-            follow(session, service_id, quiet=quiet, deadline=deadline)
+            follow(session, service_id, quiet=quiet, deadline=deadline, pause=others.pause)
         except Unconverged as unconverged:
-            failed.append(f"{service_id}: {unconverged.message}")
-    if failed:
-        raise Unconverged("\n".join(failed))
+            if deadline is None or time.monotonic() < deadline:
+                said = [] if others.failed else [f"{name}: {unconverged.message}"]
+                others.look()
+                raise Unconverged("\n".join([*said, *others.failed])) from unconverged
+            late.append(f"{name}: {unconverged.message}")
+    if late:
+        raise Unconverged("\n".join(late))
+
+
+class Others:
+    """The services that are not yet followed: one of them may fail for good while another one is waited for."""
+
+    def __init__(self, client: Client, left: Mapping[str, str]) -> None:
+        self.failed: list[str] = []
+        self._client = client
+        self._left = left
+        self._looked = time.monotonic()
+
+    def pause(self, seconds: float) -> None:
+        """Sleep, and look now and then. Raises Unconverged."""
+        time.sleep(seconds)
+        if time.monotonic() - self._looked >= BETWEEN_LOOKS:
+            self.look()
+            if self.failed:
+                raise Unconverged("\n".join(self.failed))
+
+    def look(self) -> None:
+        found = ((name, failure_of(self._client, service_id)) for name, service_id in self._left.items())
+        self.failed = [f"{name}: {failure}" for name, failure in found if failure]
+        self._looked = time.monotonic()
 
 
 def _config(session: Session, words: Words) -> None:

@@ -139,6 +139,35 @@ def test_a_rollback_that_nobody_asked_for_is_a_failure(asked: bool, outcome: str
     assert notes(Watch("svc", asked_to_roll_back=asked), rolled, [(0.0, CONVERGED), (6.0, CONVERGED)])[-1] == outcome
 
 
+ONCE_FAILED = task(1, "failed", "shutdown", err="exit 3")
+
+
+@pytest.mark.parametrize(
+    ("mode", "tasks", "failure"),
+    [
+        ({"Replicated": {}}, [ONCE_FAILED], "replica 1 failed and is not started again (task task1: exit 3)"),
+        ({"ReplicatedJob": {}}, [ONCE_FAILED], "replica 2 failed and is not started again (task task1: exit 3)"),
+        ({"GlobalJob": {}}, [{**ONCE_FAILED, "Slot": 0}], "the task of node node1 failed and is not started again (task task1: exit 3)"),
+        ({"Replicated": {}}, [ONCE_FAILED, task(1, "pending", "ready", node="")], ""),
+        ({"ReplicatedJob": {}}, [{**ONCE_FAILED, "Slot": 0}, task(0, "running", "complete", node="node2")], ""),
+        ({"Replicated": {}}, [{**ONCE_FAILED, "DesiredState": "running"}], ""),
+    ],
+)
+def test_a_replica_that_nobody_starts_again_ends_the_wait(mode: dict[str, Any], tasks: list[dict[str, Any]], failure: str) -> None:
+    of = service(mode)
+    assert Watch("svc").seen(of, look(of, tasks, NODES), tasks, now=0.0).failure == failure
+
+
+def test_a_roll_back_that_is_under_way_is_waited_for() -> None:
+    rolling = service(UpdateStatus={"State": "rollback_started", "Message": "update rolled back"})
+    assert not Watch("svc").seen(rolling, UNDERWAY, [ONCE_FAILED], now=0.0).failure
+
+
+def test_what_ran_to_its_end_as_its_policy_allows_counts() -> None:
+    assert look(service({"Replicated": {"Replicas": 1}}), [task(1, "complete", "shutdown")], NODES).converged
+    assert not look(service({"Replicated": {"Replicas": 1}}), [task(1, "complete")], NODES).converged
+
+
 def test_a_rollback_is_announced_once() -> None:
     rolling = service(UpdateStatus={"State": "rollback_started", "Message": "update rolled back"})
     assert notes(Watch("svc"), rolling, [(0.0, UNDERWAY), (1.0, UNDERWAY)]) == ["update rolled back", ""]
