@@ -16,6 +16,8 @@ DEFAULTS: Mapping[str, Any] = {
     "Protocol": "tcp",
     "PublishMode": "ingress",
     "Scope": "swarm",
+    "FailureAction": "pause",
+    "Order": "stop-first",
 }
 # where the order says nothing: each entry is known by this member
 KEYED = {"Networks": "Target", "Secrets": "SecretName", "Configs": "ConfigName", "Mounts": "Target", "Ports": "TargetPort"}

@@ -109,6 +109,9 @@ def _comparable(spec: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, 
     mode = found["Mode"] = found.get("Mode") or {"Replicated": {}}
     if mode.get("Replicated") is not None:
         mode["Replicated"].setdefault("Replicas", 1)
+    if (job := mode.get("ReplicatedJob")) is not None:
+        job["TotalCompletions"] = job.get("TotalCompletions") or job.get("MaxConcurrent") or 1
+        job["MaxConcurrent"] = job.get("MaxConcurrent") or 1
     container = task.get("ContainerSpec") or {}
     if container.get("Image"):
         container["Image"] = images.bare(container["Image"])

@@ -7,6 +7,7 @@ import json
 import textwrap
 from typing import Any
 
+import msgspec
 import pytest
 
 from cli import extensions
@@ -14,6 +15,9 @@ from cli.convergence import TRIES, View, Watch
 from cli.errors import ApiError, Unconverged
 from cli.progress import follow
 from cli.stack_plan import Present, differs, lines, steps
+from cluster.api.specs import ServiceSpec
+from manager.controlapi.normalize import normalized
+from node_agent.api.views import service_spec
 from stack_specs import convert, loader
 
 FILE = """
@@ -23,9 +27,15 @@ services:
     networks: [front]
     secrets: [key]
     environment: {A: "1"}
-    deploy: {replicas: 2}
+    ports: ["8080:80"]
+    volumes: ["data:/data"]
+    healthcheck: {test: "true"}
+    deploy: {replicas: 2, update_config: {parallelism: 2}, rollback_config: {monitor: 1s}, restart_policy: {condition: on-failure}}
     x-shoal: {restart_backoff: 1m}
   db: {image: postgres}
+  once: {image: busybox, deploy: {mode: replicated-job}}
+  each: {image: busybox, deploy: {mode: global}}
+volumes: {data: {}}
 networks:
   front: {}
 secrets:
@@ -49,11 +59,9 @@ def deployed(plan: convert.StackRequests) -> Present:
     """A swarm that holds just this, shown as the daemon shows it."""
     services = {}
     for request in plan.services:
-        spec = convert.bind_ids(request, {"shop_key": "s1"}, {})
+        posted = convert.bind_ids(request, {"shop_key": "s1"}, {})
+        spec = service_spec(normalized(msgspec.convert(posted, ServiceSpec)))
         task: Any = spec["TaskTemplate"]
-        task["Runtime"] = "container"
-        spec["Mode"] = spec["Mode"] if spec["Mode"] != {"Replicated": {}} else {"Replicated": {"Replicas": 1}}
-        task["ContainerSpec"]["Isolation"] = "default"
         task["ContainerSpec"]["Image"] += "@sha256:" + "0" * 64
         for network in task["Networks"]:
             network["Target"] = {"shop_front": "n1", "shop_default": "n2"}[network["Target"]]
