@@ -1,8 +1,9 @@
 """Whether what clients saw could have come from one copy that does one operation at a time (Herlihy and Wing, 1990).
 
 The search is Wing and Gong's (1993) with Lowe's memory of configurations (2017): linearize whatever may come first, undo it when an answer
-stays that nothing explains. Histories are judged key by key, which loses nothing: linearizability is local. An operation without an answer
-may have taken effect at any time after it began, or never.
+stays that nothing explains. What only looks comes as early as it fits and is not tried later as well: an order that has it later is as good
+with it here, and n reads at a time would be 2**n configurations. Histories are judged key by key, which loses nothing: linearizability is
+local. An operation without an answer may have taken effect at any time after it began, or never.
 """
 
 from collections.abc import Hashable, Iterable, Sequence
@@ -38,6 +39,10 @@ class Model(Protocol):
 
     def step(self, state: Hashable, operation: Operation) -> Hashable:
         """The state after the operation, or IMPOSSIBLE if it cannot be answered so; an open one is only done, not answered."""
+        ...
+
+    def only_looks(self, operation: Operation) -> bool:
+        """With this answer it changed nothing, whatever the state was; asked of answered ones."""
         ...
 
 
@@ -96,6 +101,15 @@ class _Event:
             self.after.before = self
 
 
+class _Step(Struct, frozen=True):
+    """What was linearized, the looks that came right after it, and what was before."""
+
+    call: _Event | None
+    state: Hashable
+    done: int
+    looks: list[_Event]
+
+
 class _Search:
     """Over the histories of one key."""
 
@@ -124,7 +138,7 @@ class _Search:
 
     def run(self) -> Verdict | None:
         state, done = self._model.initial, 0
-        order: list[tuple[_Event, Hashable]] = []
+        order: list[_Step] = [_Step(None, state, done, self._look(state))]
         seen: set[tuple[int, Hashable]] = set()
         event = self._head.after
         while self._unanswered:
@@ -137,19 +151,32 @@ class _Search:
                     event = event.after
                     continue
                 seen.add(configuration)
-                order.append((event, state))
-                state, done = after, configuration[0]
                 self._lift(event)
+                order.append(_Step(event, state, done, self._look(after)))
+                state, done = after, configuration[0]
                 event = self._head.after
                 continue
             self._remember(order)
-            if not order:
+            undone = order.pop()
+            if undone.call is None:
                 return self._verdict()
-            undone, state = order.pop()
-            done &= ~(1 << undone.number)
-            self._unlift(undone)
-            event = undone.after
+            for call in (*reversed(undone.looks), undone.call):
+                self._unlift(call)
+            state, done, event = undone.state, undone.done, undone.call.after
         return None
+
+    def _look(self, state: Hashable) -> list[_Event]:
+        """Take out what only looks and may come now."""
+        taken: list[_Event] = []
+        before = self._head
+        while (event := before.after) is not None and event.is_call:
+            operation = self._operations[event.number]
+            if not operation.is_open and self._model.only_looks(operation) and self._model.step(state, operation) == state:
+                self._lift(event)
+                taken.append(event)
+            else:
+                before = event
+        return taken
 
     def _lift(self, call: _Event) -> None:
         call.take_out()
@@ -163,9 +190,10 @@ class _Search:
             self._unanswered += 1
         call.put_back()
 
-    def _remember(self, order: Sequence[tuple[_Event, Hashable]]) -> None:
-        if len(order) > len(self._longest):
-            self._longest = tuple(event.number for event, _ in order)
+    def _remember(self, order: Sequence[_Step]) -> None:
+        explained = [call.number for step in order for call in (step.call, *step.looks) if call is not None]
+        if len(explained) > len(self._longest):
+            self._longest = tuple(explained)
 
     def _verdict(self) -> Verdict:
         explained = set(self._longest)

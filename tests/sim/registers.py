@@ -50,6 +50,9 @@ class Register:
             case other:
                 raise ValueError(f"no such call: {other}")
 
+    def only_looks(self, operation: Operation) -> bool:
+        return operation.call == read() or operation.answer in ("refused", "exists", "stale", "gone")
+
 
 def _answered(operation: Operation, after: Hashable, *answers: str) -> Hashable:
     return after if operation.is_open or operation.answer in answers else IMPOSSIBLE
