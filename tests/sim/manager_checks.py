@@ -50,6 +50,13 @@ class Watch:
         self.commit = core.state.log.snapshot.index
         self.led = 0
         self.term = 0
+        self._state = core.state
+
+    @property
+    def has_news(self) -> bool:
+        """It is asked after every step, of every member."""
+        state = self._state
+        return state.log.commit != self.commit or state.term != self.term or (isinstance(state.role, Leader) and self.led != state.term)
 
 
 class ManagerChecks:

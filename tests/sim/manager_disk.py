@@ -11,6 +11,7 @@ from manager.raft.errors import StorageFull
 from manager.raft.memory import MemoryStorage
 from manager.raft.ports import SnapshotSink
 from manager.raft.writer import LoopWriter
+from tests.sim.manager_tally import Tally
 
 
 class DiskWeather(msgspec.Struct):
@@ -20,6 +21,7 @@ class DiskWeather(msgspec.Struct):
     """How often a sync takes a second instead of a millisecond."""
     crash: float = 0.0
     """How often the power fails at a sync."""
+    tally: Tally = msgspec.field(default_factory=Tally)
 
     def calm(self) -> None:
         self.slow = self.crash = 0.0
@@ -38,8 +40,7 @@ class Disk(MemoryStorage):
     def sync(self) -> None:
         if self._staged is None:
             return
-        if self.is_full:
-            raise StorageFull("memory", "the weather is so")
+        self._needs_room()
         draw = self.rng.random()
         if draw < self.weather.crash / 2:
             self.power_fails()
@@ -49,16 +50,28 @@ class Disk(MemoryStorage):
             self.power_fails()
 
     def install_snapshot(self, sink: SnapshotSink, hard: HardState | None) -> None:
-        if self.is_full:
-            raise StorageFull("memory", "the weather is so")
+        self._needs_room()
         if self.rng.random() < self.weather.crash:
             self.power_fails()
             return
         super().install_snapshot(sink, hard)
+        self.weather.tally.snapshots_installed += 1
+
+    def crash(self) -> None:
+        self.weather.tally.unsynced_writes_lost += self._staged is not None
+        super().crash()
+
+    def _needs_room(self) -> None:
+        if self.is_full:
+            self.weather.tally.writes_on_full_disks += 1
+            raise StorageFull("memory", "the weather is so")
 
     def seconds(self) -> float:
         """For the next sync."""
-        return self.rng.uniform(0.3, 1.5) if self.rng.random() < self.weather.slow else self.rng.uniform(0.0005, 0.004)
+        if self.rng.random() < self.weather.slow:
+            self.weather.tally.slow_syncs += 1
+            return self.rng.uniform(0.3, 1.5)
+        return self.rng.uniform(0.0005, 0.004)
 
 
 class DiskWriter(LoopWriter):

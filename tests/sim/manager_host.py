@@ -33,6 +33,7 @@ from manager.store.store import Store
 from node_agent.manager_link import ask_leader, raft_dial, session_line
 from tests.sim.manager_disk import Disk, DiskWeather, DiskWriter
 from tests.sim.manager_network import Network, Remotes, Server
+from tests.sim.manager_tally import Tally
 from tests.sim.manager_worker import Agent, Machine
 from worker.reporter import Reporter
 from worker.session import Session, SessionSettings
@@ -49,6 +50,7 @@ class Surroundings(Protocol):
 
     network: Network
     disks: DiskWeather
+    tally: Tally
 
     def watched(self, daemon: "Daemon", store: Store) -> StateMachine:
         """The store as the state machine of this daemon's Raft, under observation."""
@@ -77,6 +79,10 @@ class PacedClock:
 
     def wall(self) -> int:
         return 1_700_000_000_000_000_000 + int((self.monotonic() + self._offset) * 1e9)
+
+    def set(self, *, by: float) -> None:
+        """The date alone, by so many seconds."""
+        self._offset += by
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds / self._pace)
@@ -117,6 +123,8 @@ class Host:
     def crash(self, *, power: bool) -> None:
         """The daemon dies; with the power, so do the containers. What was not synced is gone either way."""
         daemon, self.daemon = self.daemon, None
+        self.world.tally.crashes += not power
+        self.world.tally.power_failures += power
         if daemon is not None:
             daemon.kill()
         if self.disk is not None:
@@ -228,8 +236,10 @@ class Daemon:
                 continue
             try:
                 answer = await ask_leader(self._remotes, self._session.managers, NodeCA.renew, CertificateRequest(csr="key"), timeout=3)
-                if self.is_alive:
+                if self.is_alive and self.host.certified is not Role(answer.certificate):
                     self.host.certified = Role(answer.certificate)
+                    self.host.world.tally.managers_made += self.host.certified is Role.MANAGER
+                    self.host.world.tally.managers_unmade += self.host.certified is Role.WORKER
             except ShoalError:
                 pass
             await self.host.clock.sleep(0.3)

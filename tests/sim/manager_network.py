@@ -20,6 +20,7 @@ from cluster.api.errors import Forbidden, ShoalError, Unavailable, code_of, from
 from cluster.api.states import Role
 from cluster.rpc.client import RpcError
 from cluster.rpc.methods import Method, describe, methods_of
+from tests.sim.manager_tally import Tally
 
 T = TypeVar("T")
 Authorize = Callable[[Caller], Role | None]
@@ -51,6 +52,7 @@ class Weather(msgspec.Struct):
     loss: float = 0.0
     repeats: float = 0.0
     late: float = 0.0
+    tally: Tally = msgspec.field(default_factory=Tally)
 
     def calm(self) -> None:
         self.loss = self.repeats = self.late = 0.0
@@ -88,6 +90,8 @@ class Network:
         self._servers: dict[str, Server] = {}
         self._calls: dict[int, Call] = {}
         self._numbers = 0
+        self._newest: Counter[tuple[str, str]] = Counter()
+        """The latest datagram that arrived, by sender and receiver."""
 
     # -- who is there ----------------------------------------------------------------------------------------------------------------
     def listen(self, address: str, server: Server) -> None:
@@ -107,6 +111,7 @@ class Network:
         """Some of the connections of this process break, at about the same time."""
         for call in list(self._calls.values()):
             if name in (call.client.id, call.server.id) and self.rng.random() < noticed:
+                self.weather.tally.connections_broken += 1
                 self._in(self.rng.uniform(0.0, 0.3), call.fail)
 
     def _end_calls(self, concerned: Callable[["Call"], bool]) -> None:
@@ -133,19 +138,36 @@ class Network:
         return self._cut[sender.id, to.id] <= 0
 
     def delay(self) -> float:
-        return self.rng.uniform(0.2, 1.5) if self.rng.random() < self.weather.late else self.rng.uniform(0.0005, 0.008)
+        if self.rng.random() < self.weather.late:
+            self.weather.tally.messages_late += 1
+            return self.rng.uniform(0.2, 1.5)
+        return self.rng.uniform(0.0005, 0.008)
 
     def send(self, sender: Process, to: Process, deliver: Callable[[], None]) -> None:
         """A datagram."""
-        if not sender.is_alive or self.rng.random() < self.weather.loss:
+        if not sender.is_alive:
+            return
+        if self.rng.random() < self.weather.loss:
+            self.weather.tally.messages_lost += 1
             return
         self.sent += 1
-        for _ in range(1 + (self.rng.random() < self.weather.repeats)):
-            self._in(self.delay(), partial(self._arrive, sender, to, deliver))
+        repeats = self.rng.random() < self.weather.repeats
+        self.weather.tally.messages_repeated += repeats
+        for _ in range(1 + repeats):
+            self._in(self.delay(), partial(self._arrive, sender, to, self.sent, deliver))
 
-    def _arrive(self, sender: Process, to: Process, deliver: Callable[[], None]) -> None:
-        if to.is_alive and self.passes(sender, to):
+    def _arrive(self, sender: Process, to: Process, number: int, deliver: Callable[[], None]) -> None:
+        if not to.is_alive:
+            return
+        tally, link = self.weather.tally, (sender.id, to.id)
+        if self.passes(sender, to):
+            tally.messages_overtaken += number < self._newest[link]
+            self._newest[link] = max(number, self._newest[link])
             deliver()
+        elif self.passes(to, sender):
+            tally.messages_stopped_one_way += 1
+        else:
+            tally.messages_stopped += 1
 
     def _in(self, seconds: float, action: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_later(seconds, action)

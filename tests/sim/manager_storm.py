@@ -19,6 +19,7 @@ from tests.sim.manager_clients import Client, NoAnswer
 from tests.sim.manager_disk import DiskWeather
 from tests.sim.manager_host import Host
 from tests.sim.manager_network import Network, Weather
+from tests.sim.manager_tally import Tally
 from tests.sim.manager_worker import Mishaps
 
 T = TypeVar("T")
@@ -33,6 +34,7 @@ class Stage(Protocol):
     disks: DiskWeather
     mishaps: Mishaps
     trace: Trace
+    tally: Tally
     loop: asyncio.AbstractEventLoop
     passer_by: Client
     is_calm: bool
@@ -52,7 +54,7 @@ class Stage(Protocol):
 
 FAULTS = (
     "crash", "crash_leader", "power_failure", "fill_disk", "cut_off", "cut_off_leader", "cut_some", "hand_over", "promote", "demote",
-    "drain",
+    "drain", "set_clock",
 )  # fmt: skip
 
 
@@ -100,6 +102,11 @@ class Storm:
             disk.is_full = True
             self._later(self._rng.uniform(1.0, 4.0), lambda: setattr(disk, "is_full", False))
 
+    def set_clock(self) -> None:
+        """Somebody, or NTP, sets the date of a machine."""
+        self._rng.choice(self._world.hosts).clock.set(by=self._rng.uniform(-60, 60))
+        self._world.tally.clocks_set += 1
+
     # -- links ---------------------------------------------------------------------------------------------------------------------------
     def cut_off(self) -> None:
         self._isolate(self._rng.choice(self._world.hosts))
@@ -134,7 +141,11 @@ class Storm:
     def hand_over(self) -> None:
         leader = self._world.leader()
         if leader is not None and leader.daemon is not None and leader.manager is not None:
-            leader.daemon.spawn(_quietly(leader.manager.hand_over()))
+            leader.daemon.spawn(self._hand_over(leader.manager))
+
+    async def _hand_over(self, manager: Manager) -> None:
+        with suppress(ShoalError):
+            self._world.tally.leaderships_handed_over += await manager.hand_over()
 
     def promote(self) -> None:
         self._order(lambda spec: replace(spec, role=Role.MANAGER), lambda host: host.manager is None)
@@ -170,8 +181,3 @@ class Storm:
 
     def _later(self, seconds: float, action: Callable[[], object]) -> None:
         self._world.loop.call_later(seconds, action)
-
-
-async def _quietly(work: Awaitable[object]) -> None:
-    with suppress(ShoalError):
-        await work

@@ -16,6 +16,7 @@ from cluster.api.assignment import AssignedTask, Assignments
 from cluster.api.ids import Id
 from cluster.api.objects import TaskStatus
 from cluster.api.states import TaskState
+from tests.sim.manager_tally import Tally
 from tests.sim.raft_checks import Broken
 from worker.assignments import AssignmentSet, applied
 from worker.reporter import Reporter
@@ -45,6 +46,7 @@ class Mishaps(msgspec.Struct):
 
     failing: float = 0.0
     """How many of them fail, sooner or later."""
+    tally: Tally = msgspec.field(default_factory=Tally)
 
     def calm(self) -> None:
         self.failing = 0.0
@@ -191,6 +193,7 @@ class Agent:
 
     def _fail(self, container: Container) -> None:
         if container.is_running and self._is_alive():
+            self._machine.mishaps.tally.tasks_failed += 1
             self._machine.stop(container)
             self._look_at(container.task.id)
 

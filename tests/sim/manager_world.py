@@ -33,6 +33,7 @@ from tests.sim.manager_host import Daemon, Host, address_of
 from tests.sim.manager_network import Network as Links
 from tests.sim.manager_network import Weather
 from tests.sim.manager_storm import Storm
+from tests.sim.manager_tally import Tally
 from tests.sim.manager_worker import Machine, Mishaps
 from tests.sim.raft_checks import Broken
 from tests.sim.registers import Register
@@ -44,6 +45,8 @@ STALE_AFTER = 1.5
 """Seconds that a manager may go on as a leader after it lost leadership."""
 UNHEARD_FOR = 3.0
 """Seconds that a leader may go on as one while no majority can answer it: two election timeouts of a slow clock, and what is on its way."""
+LOOK_EVERY = 0.02
+"""Seconds between two looks at what may last a while."""
 CALM_WITHIN = 90.0
 """Seconds of calm weather in which everything must have converged."""
 
@@ -99,14 +102,16 @@ class World:
         self.trace = Trace()
         self.checks = ManagerChecks(self.trace)
         self.history: list[Operation] = []
-        self.weather = Weather()
-        self.disks = DiskWeather()
-        self.mishaps = Mishaps()
+        self.tally = Tally()
+        self.weather = Weather(tally=self.tally)
+        self.disks = DiskWeather(tally=self.tally)
+        self.mishaps = Mishaps(tally=self.tally)
         self.network = Links(Random(rng.getrandbits(64)), self.weather)
         self.is_calm = False
         self._watches: dict[str, Watch] = {}
         self._stale_since: dict[str, float] = {}
         self._unheard_since: dict[str, float] = {}
+        self._due = 0.0
         self._beside: dict[asyncio.Task[object], None] = {}
         self.passer_by = self._client("p")
         self.hosts = self._build()
@@ -153,6 +158,7 @@ class World:
 
     def power_failed(self, host: Host) -> None:
         self.trace.note(f"{host.name} loses power in the middle of a write")
+        self.tally.power_failures_in_a_write += 1
         self.down(host, power=self.rng.random() < 0.3)
 
     def fail(self, failure: BaseException) -> None:
@@ -177,20 +183,27 @@ class World:
         try:
             for host in self.hosts:
                 daemon = host.daemon
-                if daemon is not None and daemon.raft is not None and daemon.manager is not None:
-                    self._look_at(host, daemon)
+                if daemon is not None and daemon.raft is not None:
+                    watch = self._watches.get(host.name)
+                    if watch is None or watch.core is not daemon.raft._core:
+                        watch = self._watches[host.name] = Watch(host.name, daemon.raft._core)
+                    if watch.has_news:
+                        self.checks.looks(watch)
+            if self.loop.time() >= self._due:
+                self._due = self.loop.time() + LOOK_EVERY
+                for host in self.hosts:
+                    self._see_how_long(host)
         except Broken as broken:
             self.fail(broken)
 
-    def _look_at(self, host: Host, daemon: Daemon) -> None:
-        raft, manager = daemon.raft, daemon.manager
-        if raft is None or manager is None:
+    def _see_how_long(self, host: Host) -> None:
+        """It has gone on in a way that may only be for so long."""
+        raft = host.daemon.raft if host.daemon is not None else None
+        if raft is None or host.manager is None:
+            self._stale_since.pop(host.name, None)
+            self._unheard_since.pop(host.name, None)
             return
-        watch = self._watches.get(host.name)
-        if watch is None or watch.core is not raft._core:
-            watch = self._watches[host.name] = Watch(host.name, raft._core)
-        self.checks.looks(watch)
-        now = raft.leadership.value
+        now, manager = raft.leadership.value, host.manager
         if self._lasts(self._stale_since, host, manager._watch.leading() is not None and not now.is_established) > STALE_AFTER:
             raise Broken(f"{host.name} goes on as a leader {STALE_AFTER} s after it lost leadership")
         if self._lasts(self._unheard_since, host, now.is_me and not self._is_answered(host, raft)) > UNHEARD_FOR:
@@ -245,6 +258,7 @@ class World:
         task.add_done_callback(self._beside.pop)
 
     async def live(self, length: float, faults: Sequence[str]) -> None:
+        began = self.loop.time()
         for host in self.hosts:
             host.start()
         clients = [self._client(f"u{number}") for number in range(3)]
@@ -260,6 +274,8 @@ class World:
             await asyncio.wait(self._beside)
         await self._converge()
         await self._read_everything(clients)
+        times = [host.clock.monotonic() for host in self.hosts]
+        self.tally.ms_of_clock_drift += int(1000 * (max(times) - min(times)) * (self.loop.time() - began) / self.loop.time())
         verdict = judge(self.history, Register())
         if verdict is not None:
             raise Broken(str(verdict))

@@ -54,7 +54,7 @@ def live(kind: str, seed: int, length: float, tell: Callable[[str], None]) -> di
     checks = world.checks.raft
     operations = len(world.history)
     return {"steps": world.loop.steps, "terms": len(checks.leaders), "entries": len(world.checks.states), "operations": operations,
-            "restored snapshots": world.checks.restored_states}  # fmt: skip
+            "restored snapshots": world.checks.restored_states, **world.tally.counts()}  # fmt: skip
 
 
 def run(part: Part) -> Outcome:
@@ -97,7 +97,7 @@ def sweep(work: list[Part], out: TextIO) -> int:
                 sys.stderr.write(f"{done} seeds kept all promises, {time.monotonic() - began:.0f} s\n")
     for kind, total in totals.items():
         seeds = total.pop("seeds")
-        out.write(f"{kind}: {seeds} seeds, {', '.join(f'{count} {what}' for what, count in total.items())}: all kept\n")
+        out.write(f"{kind}: {seeds} seeds kept all promises\n" + "".join(f"{count:12,} {what}\n" for what, count in total.items()))
     out.write(f"{time.monotonic() - began:.0f} s\n")
     return 0
 

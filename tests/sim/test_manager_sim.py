@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,13 +15,31 @@ from tests.sim.run import said
 LENGTH = 20.0
 
 
-@pytest.mark.parametrize("first", range(0, 25, 5))
-def test_every_promise_holds_through_five_storms(first: int) -> None:
+FIRSTS = range(0, 25, 5)
+
+
+@cache
+def five_storms(first: int) -> Counter[str]:
+    """What happened in them."""
+    happened: Counter[str] = Counter()
     for seed in range(first, first + 5):
         try:
-            simulate(seed, length=LENGTH)
+            happened.update(simulate(seed, length=LENGTH).tally.counts())
         except Exception as broken:  # noqa: BLE001 - whatever it is, the seed is the news
             pytest.fail(f"{broken!r}: {said('managers', seed, LENGTH)}")
+    return happened
+
+
+@pytest.mark.parametrize("first", FIRSTS)
+def test_every_promise_holds_through_five_storms(first: int) -> None:
+    five_storms(first)
+
+
+def test_everything_that_may_befall_a_cluster_does() -> None:
+    happened = Counter[str]()
+    for first in FIRSTS:
+        happened.update(five_storms(first))
+    assert [what for what, count in happened.items() if not count] == []
 
 
 def test_a_seed_replays_exactly() -> None:
