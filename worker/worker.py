@@ -143,7 +143,7 @@ class Worker:
         self._ports.dependencies.supply({}, {})
         self._meet_assignments()
         seen = self._changes.revision
-        while self._runners:
+        while self._runners or not self._adopted:  # a daemon that has just begun does not know yet what runs here
             seen = await self._changes.wait_change(seen)
 
     # -- running ---------------------------------------------------------------------------------------------------------------------------
@@ -239,6 +239,7 @@ class Worker:
             if task is not None:
                 self._launch(task, _resumed(known, found.get(task_id)))
         self._adopted = True
+        self._changes.set(self._changes.value + 1)
         self._unclaimed = {task_id: container for task_id, container in found.items() if task_id not in self._runners}
         self._meet_assignments()
         if self._assigned.synced:

@@ -6,7 +6,7 @@ leaves last sees the one that comes.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from cluster.api.endpoint import OverlayNetwork
 from cluster.api.ids import Id
@@ -99,8 +99,7 @@ class Bridges:
             self._there.pop(name, None)
             return True
 
-    async def sweep(self, used: Callable[[str], bool]) -> None:
-        """Remove what no task of ours is on (left by a daemon that was killed)."""
-        for key in list(self.gateways):
-            if not used(key):
-                await self.leave(key, still_used=lambda key=key: used(key))  # type: ignore[misc]
+    async def sweep(self, used: Callable[[str], bool]) -> Sequence[str]:
+        """Remove what no task of ours is on (left by a daemon that was killed); the keys of those that somebody else holds."""
+        unused = [key for key in self.gateways if not used(key)]
+        return [key for key in unused if not await self.leave(key, still_used=lambda key=key: used(key))]  # type: ignore[misc]

@@ -131,8 +131,10 @@ class Plane:
             self._give_up_ports()
             await self._in_worker(lambda kernel: kernel.clear(mark_base))
             await self._bridges.look()
-            await self._bridges.sweep(lambda _: False)
-            self._state.unlink(missing_ok=True)
+            if held := await self._bridges.sweep(lambda _: False):
+                log.warning("data plane: the engine keeps the bridges of %s, as containers are on them", ", ".join(held))
+            else:  # else there is something left to clear
+                self._state.unlink(missing_ok=True)
 
     def _give_up_ports(self) -> None:
         self._relay.serve({})

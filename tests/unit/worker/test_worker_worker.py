@@ -1,5 +1,6 @@
 """What a node does with its tasks, on twins: run, end, restart, lose its engine, forget."""
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -357,4 +358,18 @@ async def test_leaving_takes_everything_down(stage: Stage) -> None:
     async with stage.daemon() as daemon:
         await daemon.complete(assigned("t1"), assigned("t2"))
         await daemon.worker.leave()
+    assert await stage.engine.list({}) == []
+
+
+async def test_leaving_before_the_engine_answered_takes_down_what_an_earlier_daemon_began(stage: Stage) -> None:
+    async with stage.daemon() as daemon:
+        await daemon.complete(assigned("t1"))
+    stage.engine.die()
+    async with stage.daemon() as daemon, asyncio.TaskGroup() as group:
+        leaving = group.create_task(daemon.worker.leave())
+        await stage.clock.advance(1)
+        assert not leaving.done()
+        stage.engine.revive()
+        await stage.clock.advance(10)
+        assert leaving.done()
     assert await stage.engine.list({}) == []

@@ -92,5 +92,7 @@ async def test_what_a_killed_daemon_left_is_swept_and_what_is_used_stays() -> No
     await before.need_gateway(1500)
     held = bridges(engine)
     await held.look()
-    await held.sweep(lambda key: key == NET.network_id)
+    assert await held.sweep(lambda key: key == NET.network_id) == []
     assert set(engine.networks) == {NAME}
+    engine.busy.add(NAME)
+    assert await held.sweep(lambda _: False) == [NET.network_id]
