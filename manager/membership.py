@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from cluster.aio.clock import Clock
 from cluster.api.changes import Change, Put
 from cluster.api.contracts import Caller, MemberAnswer, MemberRequest, Taken
-from cluster.api.errors import FailedPrecondition, Fenced, Forbidden, InvalidArgument, ShoalError, StaleSnapshot, Unavailable
+from cluster.api.errors import FailedPrecondition, Fenced, Forbidden, InvalidArgument, NodeRemoved, ShoalError, StaleSnapshot, Unavailable
 from cluster.api.features import too_old
 from cluster.api.ids import Id
 from cluster.api.objects import Node, NodeStatus, RaftMember
@@ -69,10 +69,15 @@ class MembershipKeeper:
         self._clock = clock
 
     async def join(self, caller: Caller, request: MemberRequest) -> MemberAnswer:
-        """Make the calling manager a member, a learner until it has caught up. Asking again is the same request."""
+        """Make the calling manager a member, a learner until it has caught up. Asking again is the same request.
+
+        One whose log is lost is counted out instead, and no member when this returns: thesis, section 3.8.
+        """
         host, _, port = request.addr.rpartition(":")
         if not host or not port.isdigit():
             raise InvalidArgument(f"a member's address reads host:port, not {request.addr!r}")
+        if request.log_lost:
+            return await self._count_out(caller.node_id)
         node = self._store.snapshot.nodes.get(caller.node_id)
         if node is None or node.spec.role is not Role.MANAGER:
             raise Forbidden(f"node {caller.node_id} is not to be a manager")
@@ -84,6 +89,18 @@ class MembershipKeeper:
         await self._lift_fence(caller.node_id)
         if all((member.id, member.address) != (caller.node_id, request.addr) for member in self._raft.status().members):
             await self._raft.add_member(MemberId(caller.node_id), request.addr, learner=False)
+        return self._members()
+
+    async def _count_out(self, node_id: Id) -> MemberAnswer:
+        """The last write follows the removal in the log: once it is committed, so is that, also one that an earlier try left behind."""
+        if node_id in self._members().members:
+            await self._take_out(MemberId(node_id))
+        await self._write(node_id, lambda node: replace(node, member=None))
+        if node_id not in self._store.snapshot.nodes:
+            raise NodeRemoved(node_id)
+        return self._members()
+
+    def _members(self) -> MemberAnswer:
         cluster = self._store.snapshot.cluster
         members = {str(member.id): member.address for member in self._raft.status().members}
         return MemberAnswer(cluster_id=cluster.id if cluster else "", members=members)

@@ -9,7 +9,7 @@ from cluster.aio.latest import Latest
 from cluster.aio.supervise import background
 from cluster.api.assignment import ManagerAddr
 from cluster.api.contracts import MemberRequest, Membership
-from cluster.api.errors import Conflict, ShoalError
+from cluster.api.errors import Conflict, NodeRemoved, ShoalError
 from cluster.rpc.bootstrap import BootstrapServer, bootstrap_address
 from cluster.rpc.identity import Identity
 from cluster.rpc.pool import Remotes
@@ -18,6 +18,7 @@ from manager.ca.external import CfsslSigner
 from manager.manager import Manager, ManagerParts
 from manager.raft.core.membership import MemberId
 from manager.raft.driver import Raft
+from manager.raft.errors import LogLost
 from manager.raft.opening import open_storage
 from manager.raft.proposer import StoreMachine
 from manager.raft.transport import PeerStreams
@@ -26,9 +27,11 @@ from node_agent import machine
 from node_agent.key_keeper import KeyKeeper
 from node_agent.manager_link import ask_leader, raft_dial
 from node_agent.parts import NodeParts
-from node_agent.state import NodeFacts
+from node_agent.state import NodeFacts, StateFolder
 
 log = logging.getLogger(__name__)
+
+_ASK_WITHIN = 10.0
 
 Managers = Callable[[], Sequence[ManagerAddr]]
 
@@ -43,12 +46,16 @@ async def managing(
     managers: Managers,
     fenced: Callable[[str], None],
 ) -> AsyncIterator[Manager]:
-    """A running manager, for as long as the block runs. Raises StorageDamaged with instructions, Conflict for a port that is taken.
+    """A running manager, for as long as the block runs. Raises StorageDamaged with instructions, Conflict for a port that is taken,
+    LogLost while another manager would have to count this one out first.
 
     `fenced` is told where a manager is that says that the swarm went on without us.
     """
+    if parts.state.has_lost_log:
+        await _be_counted_out(parts.state, node, remotes, managers())
     key = parts.state.data_key(machine.draw_key())
     storage = await asyncio.to_thread(open_storage, parts.state.raft, key=key, cluster=node.cluster_id)
+    parts.state.log_begins()
     store = Store()
     peers = PeerStreams(raft_dial(remotes, fenced), rng=parts.rng)
     raft = Raft(
@@ -94,6 +101,22 @@ async def managing(
         await bootstrap.stop()
         await server.stop(0.5)
         await asyncio.to_thread(storage.close)
+
+
+async def _be_counted_out(state: StateFolder, node: NodeFacts, remotes: Remotes, managers: Sequence[ManagerAddr]) -> None:
+    """Until the leader has removed this member it must promise nothing, be it a vote or an entry. Raises LogLost, NodeRemoved."""
+    others = [manager for manager in managers if manager.node_id != node.node_id]
+    try:
+        async with asyncio.timeout(_ASK_WITHIN):
+            answer = await ask_leader(remotes, others, Membership.join, MemberRequest(addr=node.advertise_addr, log_lost=True), timeout=5)
+    except NodeRemoved:
+        raise
+    except (ShoalError, TimeoutError) as failed:
+        raise LogLost(state.raft, str(failed) or "no answer") from failed
+    if node.node_id in answer.members:
+        raise LogLost(state.raft, "its version is older and cannot do that")
+    log.warning("the log of this manager was gone from %s: it was counted out, and begins anew", state.raft)
+    state.log_may_begin_anew()
 
 
 async def _present(bootstrap: BootstrapServer, identity: Latest[Identity]) -> None:

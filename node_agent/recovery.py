@@ -15,7 +15,7 @@ from cluster.api.states import Role
 from cluster.rpc.identity import Identity, facts, new_csr, new_key
 from manager.ca.authority import issue
 from manager.ca.trust import chain_of, issuer_of, trusted
-from manager.raft.opening import open_storage
+from manager.raft.opening import holds_log, open_storage
 from manager.recovery import cluster_in, go_on_alone, replay
 from node_agent import machine
 from node_agent.addresses import resolve, split_port
@@ -65,7 +65,7 @@ def force(state: StateFolder, addresses: Addresses, *, now: int) -> tuple[NodeFa
     if loaded is None:
         raise FailedPrecondition("there is no swarm on this node to force a new cluster from; use swarm init without --force-new-cluster")
     known, identity = loaded
-    if not (state.raft / "log" / "data.mdb").exists():
+    if not holds_log(state.raft):
         raise FailedPrecondition(NOT_A_MANAGER)
     node = addresses.applied_to(known)
     storage = open_storage(state.raft, key=state.data_key(machine.draw_key()), cluster=node.cluster_id)

@@ -6,6 +6,7 @@ DATA_ROOT/swarm/        gone after `swarm leave`
     node.json           ids, addresses, managers last known
     node.key node.crt roots.pem
     raft.key raft/      managers only: the data key and the sealed log
+    raft.begun          managers only, empty: there has been a log, so without one this manager must not vote
     lock                managers with autolock: what seals the two keys (see keylock)
     aside/              the log of a manager that a forced new cluster went on without
 DATA_ROOT/worker/       the journal
@@ -25,6 +26,7 @@ from cluster.api.errors import Conflict, Internal, InvalidArgument, Unavailable
 from cluster.api.ids import Id
 from cluster.api.states import Role
 from cluster.rpc.identity import Identity, facts, key_of
+from manager.raft.opening import holds_log
 from node_agent import keylock
 
 FORMAT = "1"
@@ -145,6 +147,25 @@ class StateFolder:
                 self._put("raft.key", random, self._local_key)
             return self._opened("raft.key")
 
+    # -- the log -----------------------------------------------------------------------------------------------------------------------
+    @property
+    def _begun(self) -> Path:
+        return self.swarm / "raft.begun"
+
+    @property
+    def has_lost_log(self) -> bool:
+        """There was one, and this manager may have voted, or acknowledged what nobody else has."""
+        return self._begun.exists() and not holds_log(self.raft)
+
+    def log_begins(self) -> None:
+        """Durable before the first vote leaves."""
+        if not self._begun.exists():
+            write_file(self._begun, b"")
+
+    def log_may_begin_anew(self) -> None:
+        """No member counts on what it held."""
+        self._begun.unlink(missing_ok=True)
+
     # -- the lock ----------------------------------------------------------------------------------------------------------------------
     @property
     def is_locked(self) -> bool:
@@ -213,12 +234,14 @@ class StateFolder:
     # -- leaving -----------------------------------------------------------------------------------------------------------------------
     def forget_raft(self) -> None:
         """A manager no more: its log goes, and the lock that only managers have; its identity stays."""
+        self.log_may_begin_anew()
         shutil.rmtree(self.raft, ignore_errors=True)
         (self.swarm / "raft.key").unlink(missing_ok=True)
         self.remove_lock()
 
     def set_raft_aside(self) -> None:
         """The log is not the swarm's any more. It is kept, with its key, as it may be the only copy of what was still agreed on."""
+        self.log_may_begin_anew()
         aside = self.swarm / "aside"
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(mode=0o700)

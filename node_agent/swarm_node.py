@@ -104,6 +104,8 @@ class SwarmNode:
                 if self._ending is Ending.REMOVED:  # its tasks are replaced elsewhere: here they must not go on
                     await self._try_to_empty()
                 return self._ending
+        except NodeRemoved:  # said to a manager that asked for a place, before there was a session
+            return Ending.REMOVED
         finally:
             await self._remotes.close()
 

@@ -86,6 +86,8 @@ class MemberRequest(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=T
     last_index: int = 0
     """Where the asking manager's log ends."""
     feature_level: int = 1
+    log_lost: bool = False
+    """It had a log and has none: it wants to be no member any more, to become one anew."""
 
 
 class MemberAnswer(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):

@@ -1,12 +1,13 @@
 """Machines, processes and engines die or fall silent."""
 
 import os
+import shutil
 import signal
 import time
 
 import pytest
 
-from integration.cluster_rig import Cluster, wait_until
+from integration.cluster_rig import Cluster, CommandFailed, Daemon, wait_until
 from integration.faults.rig import create, managers_but, nodes, patience, reachable, running, state_of, states
 from integration.witness import Writer, ask
 
@@ -128,6 +129,41 @@ def test_a_killed_daemon_goes_on_with_the_same_containers(cluster: Cluster, whom
     wait_until(told, what="the exit in its absence is told with its code")
     assert running(cluster) == before
     assert {task["ID"] for task in manager.wait_running("web", 5)} == {one.task for one in before}
+
+
+def test_a_manager_whose_log_was_taken_away_elects_nobody_until_it_has_begun_anew(cluster: Cluster) -> None:
+    """It and one that was behind would be a majority that lacks what was acknowledged."""
+    leader = cluster.leader()
+    lost, behind = managers_but(cluster, leader)
+    create(leader, "web", "--replicas", "5")
+    leader.wait_running("web", 5)
+    before = running(cluster)
+    patience(leader, "30s")
+    behind.kill()
+    leader.docker("config", "create", "acknowledged", "-", stdin=b"x")
+    for daemon in (leader, lost):
+        daemon.kill()
+    shutil.rmtree(lost.folder / "data" / "swarm" / "raft")
+    behind.start()
+    lost.start()
+    wait_until(lambda: "log is gone" in _trouble(lost), what="it says what is wrong")
+    with pytest.raises(CommandFailed, match="log is gone"):
+        lost.docker("node", "ls")
+    time.sleep(5)  # many election timeouts
+    assert "shoal_raft_is_leader 1.0" not in ask(behind, "GET", "/metrics").body
+    leader.start()
+    wait_until(lambda: len(reachable(behind)) == 3 and lost.get("/nodes"), what="it has begun anew")
+    for daemon in (leader, lost, behind):
+        assert daemon.docker("config", "inspect", "--format", "{{.Spec.Name}}", "acknowledged") == "acknowledged"
+    wait_until(lambda: set(states(leader).values()) == {"ready"}, what="all is as it was")
+    assert {task["ID"] for task in leader.wait_running("web", 5)} == {one.task for one in before}
+    assert running(cluster) == before
+    leader.docker("config", "rm", "acknowledged")
+    patience(leader, "5s")
+
+
+def _trouble(daemon: Daemon) -> str:
+    return daemon.docker("info", "--format", "{{.Swarm.Error}}")
 
 
 def test_a_lost_quorum_and_the_death_of_every_daemon_touch_no_container(cluster: Cluster) -> None:

@@ -64,7 +64,11 @@ def test_a_removed_node_notices_and_is_refused(cluster: Cluster, how: str) -> No
         assert containers([removed]) != set()
         removed.start()
     wait_until(lambda: local_state(removed) == "inactive", what="it knows")
-    wait_until(lambda: left_behind(removed) == [], what="its tasks are ended")
+    try:
+        wait_until(lambda: left_behind(removed) == [], what="its tasks are ended")
+    except TimeoutError:
+        print(left_behind(removed), removed.tail(150), sep="\n")
+        raise
     assert old not in states(manager)
     idle(manager)
     cluster.join(removed, manager, "worker")

@@ -69,8 +69,20 @@ class StorageDamaged(Internal):
 
     def __init__(self, path: Path | str, why: str) -> None:
         super().__init__(
-            f"the Raft storage in {path} is damaged: {why}. Do not delete it yet. With other managers alive: remove this node "
-            "from the cluster there, move that folder away and join again. As the only manager: restore the latest snapshot."
+            f"the Raft storage in {path} is damaged: {why}. Do not delete it yet. With other managers alive: stop the "
+            "daemon, move that folder away, start it, and it gets all from them. As the only manager: restore the latest snapshot."
+        )
+        self.path, self.why = path, why
+
+
+class LogLost(FailedPrecondition):
+    """This member's log is gone, and with it whom it voted for: under its name it could elect a leader that lacks what was acknowledged."""
+
+    def __init__(self, path: Path | str, why: str) -> None:
+        super().__init__(
+            f"this manager's Raft log is gone from {path}: it takes no part until the leader has counted it out, and begins anew then. "
+            f"The leader is asked again and again ({why}). If none will lead any more: put the folder back; or use swarm init "
+            "--force-new-cluster on a manager that has its log; or restore a snapshot"
         )
         self.path, self.why = path, why
 

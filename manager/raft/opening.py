@@ -28,9 +28,15 @@ class Unlock(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 def open_storage(path: Path, *, key: bytes, cluster: str, map_size: int = DEFAULT_MAP_SIZE) -> LmdbStorage:
     """Check what is there, if anything is, and open it for writing. Blocks while it reads."""
-    if (path / "log" / "data.mdb").exists():
+    if holds_log(path):
         verify_in_child(path, Unlock(key=key, cluster=cluster, map_size=map_size))
     return LmdbStorage(path, key=key, cluster=cluster, map_size=map_size)
+
+
+def holds_log(path: Path) -> bool:
+    """Whether anything was ever opened there and still is."""
+    log = path / "log" / "data.mdb"
+    return log.exists() and log.stat().st_size > 0
 
 
 def verify_in_child(path: Path, unlock: Unlock) -> None:

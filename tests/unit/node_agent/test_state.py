@@ -1,6 +1,8 @@
 """The state folder belongs to one daemon, holds an identity whole or not at all, and is empty of the swarm after leaving."""
 
+from collections.abc import Callable
 from pathlib import Path
+from shutil import rmtree
 
 import pytest
 
@@ -8,6 +10,7 @@ from cluster.api.errors import Conflict, Internal
 from cluster.api.states import Role
 from cluster.rpc.identity import Identity, new_csr, new_key
 from manager.ca.authority import issue, make_root
+from manager.raft.opening import open_storage
 from node_agent.keylock import WrongUnlockKey, unlock_key
 from node_agent.state import NodeFacts, StateFolder, SwarmLocked
 
@@ -83,6 +86,38 @@ def test_the_state_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "format").write_text("99")
     with pytest.raises(Internal, match="format 99"):
         StateFolder(tmp_path)
+
+
+# -- the log -----------------------------------------------------------------------------------------------------------------------------
+def has_log(folder: StateFolder) -> None:
+    open_storage(folder.raft, key=folder.data_key(b"d" * 32), cluster=NODE.cluster_id).close()
+
+
+def test_a_manager_knows_that_its_log_was_taken_away(tmp_path: Path) -> None:
+    folder, _ = manager(tmp_path)
+    assert not folder.has_lost_log, "there never was one"
+    has_log(folder)
+    folder.log_begins()
+    assert not folder.has_lost_log
+    data = folder.raft / "log" / "data.mdb"
+    data.write_bytes(b"")
+    assert folder.has_lost_log
+    rmtree(folder.raft)
+    folder = restarted(folder)
+    assert folder.has_lost_log
+    folder.log_may_begin_anew()
+    assert not folder.has_lost_log
+    folder.close()
+
+
+@pytest.mark.parametrize("gives_up", [StateFolder.forget_raft, StateFolder.set_raft_aside, StateFolder.forget_swarm])
+def test_a_log_that_was_given_up_is_not_missed(tmp_path: Path, gives_up: Callable[[StateFolder], None]) -> None:
+    folder, _ = manager(tmp_path)
+    has_log(folder)
+    folder.log_begins()
+    gives_up(folder)
+    assert not folder.has_lost_log
+    folder.close()
 
 
 # -- the lock ----------------------------------------------------------------------------------------------------------------------------
