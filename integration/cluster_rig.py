@@ -112,6 +112,13 @@ class Daemon:
         os.kill(self._pid(), signal.SIGKILL)
         self.process.wait()
 
+    def pause(self) -> None:
+        """SIGSTOP: it stands still, its connections stay open."""
+        os.kill(self._pid(), signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        os.kill(self._pid(), signal.SIGCONT)
+
     @property
     def engine_pid(self) -> int:
         """Of the engine that it started; 0 between two."""

@@ -86,6 +86,8 @@ class Lab:
         _run("ip", "netns", "add", self._switch)
         _run("ip", "-n", self._switch, "link", "add", "switch", "type", "bridge")
         _run("ip", "-n", self._switch, "link", "set", "switch", "up")
+        for words in ("add table bridge lab", "add chain bridge lab cut { type filter hook forward priority 0; }"):
+            self._nft(words)
 
     def host(self, name: str, address: str) -> "Host":
         """A new host on the switch; `address` with its prefix length."""
@@ -118,6 +120,18 @@ class Lab:
 
     def plug(self, name: str) -> None:
         _run("ip", "-n", self._switch, "link", "set", self.port(name), "master", "switch")
+
+    def cut(self, sender: str, receiver: str) -> None:
+        """What one host sends the other does not arrive from now on; the other direction is left as it is."""
+        ends = (f"p-{name}"[:15] for name in (sender, receiver))
+        self._nft("add rule bridge lab cut iifname {} oifname {} drop".format(*ends))
+
+    def heal(self) -> None:
+        """Undo every `cut`."""
+        self._nft("flush chain bridge lab cut")
+
+    def _nft(self, words: str) -> None:
+        _run("ip", "netns", "exec", self._switch, "nft", words)
 
     def destroy(self) -> None:
         """Hosts with all that runs on them, and the switch."""

@@ -7,8 +7,8 @@ import socket
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -49,6 +49,20 @@ def ask(daemon: Daemon, verb: str, path: str, body: Any = None, *, timeout: floa
         with suppress(ValueError):
             return Answered(answer.status, json.loads(text or b"null"))
         return Answered(answer.status, text.decode(errors="replace"))
+    finally:
+        connection.close()
+
+
+@contextmanager
+def reading(daemon: Daemon, path: str) -> Iterator[Callable[[int], bytes]]:
+    """An answer that is read piece by piece. Raises OSError if it is no 200."""
+    connection = _UnixConnection(daemon.socket, TIMEOUT)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        if answer.status != 200:
+            raise OSError(f"{daemon.name}: {path}: {answer.status}")
+        yield answer.read
     finally:
         connection.close()
 

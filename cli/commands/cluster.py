@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+
+from msgspec import DecodeError
 
 from cli.command import ONE, Entry, Noun, Verb
 from cli.errors import CliError
@@ -12,6 +15,7 @@ from cli.http import HttpError
 from cli.session import Session
 from cluster.api.archive import Manifest, Reader
 from cluster.api.errors import InvalidArgument
+from cluster.api.state_digest import StateDigest
 
 
 def _save(session: Session, words: Words) -> None:
@@ -48,7 +52,8 @@ def _received(session: Session, path: Path) -> Manifest:
 
 def _inspect(session: Session, words: Words) -> None:
     path = Path(words.args[0])
-    manifest = _verified(path)
+    digest = StateDigest()
+    manifest = _verified(path, digest.take)
     shown = {
         "Cluster ID": manifest.cluster_id,
         "Created": manifest.created,
@@ -56,22 +61,23 @@ def _inspect(session: Session, words: Words) -> None:
         "Written by": f"Shoal {manifest.product}",
         "Feature level": manifest.feature_level,
         **{name.capitalize(): count for name, count in manifest.counts.items()},
+        "State digest": digest.hexdigest(),
         "Size": f"{path.stat().st_size} bytes",
     }
     for name, value in shown.items():
         session.say(f"{name}: {value}")
 
 
-def _verified(path: Path) -> Manifest:
-    """What is in the file, all of which has been read and held against its digest."""
+def _verified(path: Path, take: Callable[[bytes], None] = lambda _: None) -> Manifest:
+    """What is in the file, all of which has been read, given to `take` and held against its digest."""
     try:
         with path.open("rb") as file:
             reader = Reader(file.read)
-            for _ in reader.frames():
-                pass
+            for frame in reader.frames():
+                take(frame)
     except OSError as missing:
         raise CliError(f"cannot read {path}: {missing.strerror}") from missing
-    except InvalidArgument as damaged:
+    except (InvalidArgument, DecodeError) as damaged:
         raise CliError(f"{path}: {damaged}") from damaged
     return reader.manifest
 
