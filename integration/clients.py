@@ -41,6 +41,8 @@ class Clients:
         self.acknowledged: list[str] = []
         self.history: list[Operation] = []
         self.refusals: list[str] = []
+        self.slowest = 0.0
+        """Seconds from the first try of a write to its acknowledgement."""
         self.moments: list[float] = []
         """When a request was answered as it should (monotonic)."""
 
@@ -71,11 +73,12 @@ class Clients:
 
     def _keep(self, name: str, rng: Random) -> None:
         """Until it is acknowledged: at the second try it may be there already."""
-        tries = 0
+        tries, begun = 0, time.monotonic()
         while not self._stop.is_set():
             answer = self._ask(rng.choice(self._managers), "POST", "/configs/create", {"Name": name, "Data": "eA=="})
             if answer is not None and (answer.status == 201 or (tries and answer.status == 409)):
                 self.acknowledged.append(name)
+                self.slowest = max(self.slowest, time.monotonic() - begun)
                 return
             tries += 1
             self._stop.wait(PAUSE)

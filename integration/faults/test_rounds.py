@@ -14,14 +14,11 @@ from random import SystemRandom
 import pytest
 
 from integration.clients import Clients
-from integration.cluster_rig import Cluster, Daemon, wait_until
+from integration.cluster_rig import Cluster, wait_until
 from integration.faults.rig import IMAGE, MANAGERS, create, patience, reachable, running, states
-from integration.histories import Named
 from integration.netlab import why_no_engine
-from integration.replicas import wait_equal
 from integration.rounds import carry_out, plan
-from integration.witness import ask
-from tests.sim.linearizability import judge
+from integration.verdict import nothing_is_lost
 
 pytestmark = [pytest.mark.root, pytest.mark.engine]
 
@@ -72,19 +69,3 @@ def rounds_of_faults(cluster: Cluster, names: Sequence[str], count: int) -> None
         f"{count} rounds in {time.monotonic() - begun:.0f} s: {len(clients.moments)} answers, {len(clients.refusals)} refusals", flush=True
     )
     patience(first, "5s")
-
-
-def nothing_is_lost(managers: Sequence[Daemon], clients: Clients) -> None:
-    state = wait_equal(managers)
-    for daemon in managers:
-        shown = {row["Spec"]["Name"] for row in ask(daemon, "GET", "/configs", timeout=60).body}
-        assert set(clients.acknowledged) <= shown, f"{daemon.name} lacks what was acknowledged"
-    verdict = judge(clients.history, Named())
-    assert verdict is None, str(verdict)
-    failures = [line for daemon in managers for line in daemon.log.read_text(errors="replace").splitlines() if "Traceback" in line]
-    assert not failures, "a daemon failed in a way that it does not know"
-    print(
-        f"{len(clients.acknowledged)} writes acknowledged and kept; {len(clients.history)} requests for shared names are linearizable; "
-        f"replicas equal at index {state.index}: {state.digest[:16]}",
-        flush=True,
-    )
