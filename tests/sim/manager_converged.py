@@ -18,6 +18,8 @@ def not_converged(hosts: Sequence[Host], now: Snapshot) -> str:
 
 def _unequal(hosts: Sequence[Host], now: Snapshot) -> str:
     """All managers show the same, and those are managers that should be."""
+    if strange := set(now.nodes) ^ {host.id for host in hosts}:
+        return f"nodes that should not be there, or are not: {sorted(strange)}"
     for host in hosts:
         node = now.nodes[host.id]
         if (host.manager is not None) is not (node.spec.role is Role.MANAGER and node.member is not None):
@@ -32,7 +34,7 @@ def _unequal(hosts: Sequence[Host], now: Snapshot) -> str:
 def _undone(now: Snapshot) -> str:
     """Desired equals observed in the store."""
     for service in now.services.values():
-        if short := _lacking(now, service):
+        if short := lacking(now, service):
             return short
     for task in now.tasks.values():
         if not task.state.ended and (task.desired_state > TaskState.COMPLETE or task.service_id not in now.services):
@@ -40,7 +42,7 @@ def _undone(now: Snapshot) -> str:
     return ""
 
 
-def _lacking(now: Snapshot, service: Service) -> str:
+def lacking(now: Snapshot, service: Service) -> str:
     tasks = [task for task in now.tasks_of(service.id).values() if task.desired_state is TaskState.RUNNING]
     running = [task for task in tasks if task.state is TaskState.RUNNING and _is_of(now.template_of(task), service)]
     wanted = replicas_of(service.spec)
