@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from cluster.aio.latest import Latest
 from cluster.aio.supervise import background, first_of
 from cluster.api.assignment import Endpoints, LogOrder, ManagerAddr, ManagersChanged, Welcome
-from cluster.api.contracts import CertificateRequest, MemberRequest, Membership, NodeCA
+from cluster.api.contracts import AdmissionRequest, Admitted, CertificateRequest, MemberRequest, Membership, NodeCA
 from cluster.api.errors import NodeRemoved, ShoalError
 from cluster.api.ids import Id, from_bytes
 from cluster.api.objects import Cluster, NodeDescription
@@ -64,6 +64,10 @@ class Surroundings(Protocol):
         """In the middle of a write."""
         ...
 
+    async def admit(self, request: AdmissionRequest) -> Admitted | None:
+        """By any manager; None if it does not answer."""
+        ...
+
     def fail(self, failure: BaseException) -> None: ...
 
 
@@ -103,7 +107,10 @@ class Host:
 
     def __init__(self, me: Id, number: int, world: Surroundings, *, rng: Random, machine: Machine, managers: Sequence[ManagerAddr]) -> None:
         self.id = me
-        self.name = f"h{number}"
+        self.number = number
+        self.incarnation = 0
+        self.token: Role | None = None
+        """What it asks to be let in as; None once it was."""
         self.address = address_of(number)
         self.world = world
         self.rng = rng
@@ -119,6 +126,20 @@ class Host:
     def start(self) -> None:
         self.lives += 1
         self.daemon = Daemon(self)
+
+    @property
+    def name(self) -> str:
+        """Another one for each node that it was."""
+        return f"h{self.number}" + "'" * self.incarnation
+
+    def begin_anew(self, me: Id, role: Role) -> None:
+        """Nothing of the node that it was is left; it asks to be let in as another one."""
+        if self.daemon is not None:
+            self.daemon.kill()
+        self.daemon, self.disk = None, None
+        self.machine.is_emptied()
+        self.id, self.token, self.certified = me, role, Role.WORKER
+        self.incarnation += 1
 
     def crash(self, *, power: bool) -> None:
         """The daemon dies; with the power, so do the containers. What was not synced is gone either way."""
@@ -155,11 +176,11 @@ class Daemon:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._spawned = 0
         self._told: Latest[Role] = Latest(host.certified)
-        self._remotes = Remotes(host.world.network, self)
+        self.remotes = Remotes(host.world.network, self)
         reporter = Reporter(host.clock)
         agent = Agent(host.machine, reporter, clock=host.clock, rng=self._rng, is_alive=lambda: self.is_alive)
         self._session = Session(
-            agent, reporter, self, connect=session_line(self._remotes), managers=host.managers,
+            agent, reporter, self, connect=session_line(self.remotes), managers=host.managers,
             description=Latest(_description(host)), settings=SessionSettings(addr=host.name, data_path_addr=host.name),
             clock=host.clock, rng=self._rng,
         )  # fmt: skip
@@ -194,8 +215,19 @@ class Daemon:
             task.cancel()
 
     async def _live(self) -> None:
+        if self.host.token is not None:
+            await self._be_admitted(self.host.token)
         async with background(self._session.run, self._follow_role):
             await asyncio.Event().wait()
+
+    async def _be_admitted(self, token: Role) -> None:
+        host = self.host
+        request = AdmissionRequest(node_id=host.id, secret=token.value, csr="key", addr=host.name)
+        while (admitted := await host.world.admit(request)) is None:
+            await host.clock.sleep(0.5)
+        if self.is_alive:
+            host.certified, host.token = admitted.role, None
+            self._told.set(admitted.role)
 
     # -- as a listener of its session ----------------------------------------------------------------------------------------------------
     def welcomed(self, message: Welcome) -> None:
@@ -235,7 +267,7 @@ class Daemon:
                 await self._told.wait_change(seen)
                 continue
             try:
-                answer = await ask_leader(self._remotes, self._session.managers, NodeCA.renew, CertificateRequest(csr="key"), timeout=3)
+                answer = await ask_leader(self.remotes, self._session.managers, NodeCA.renew, CertificateRequest(csr="key"), timeout=3)
                 if self.is_alive and self.host.certified is not Role(answer.certificate):
                     self.host.certified = Role(answer.certificate)
                     self.host.world.tally.managers_made += self.host.certified is Role.MANAGER
@@ -250,7 +282,7 @@ class Daemon:
         disk = host.disk = host.disk or Disk(self._rng, host.world.disks)
         disk.power_fails = self._power_fails
         store = Store()
-        peers = PeerStreams(raft_dial(self._remotes), rng=self._rng)
+        peers = PeerStreams(raft_dial(self.remotes), rng=self._rng)
         writer = DiskWriter(disk, is_alive=lambda: self.is_alive, on_order=lambda order: host.world.ordered(self, order))
         raft = self.raft = Raft(
             MemberId(host.id), host.address, storage=disk, machine=host.world.watched(self, store), transport=peers, rng=self._rng,
@@ -259,7 +291,7 @@ class Daemon:
         peers.report_drops_to(raft.unreachable)
         manager = Manager(
             ManagerParts(
-                node_id=host.id, addr=host.address, raft=raft, peers=peers, store=store, remotes=self._remotes, clock=host.clock,
+                node_id=host.id, addr=host.address, raft=raft, peers=peers, store=store, remotes=self.remotes, clock=host.clock,
                 rng=self._rng, draw_id=self.draw_id, serial=lambda: 1, draw_key=lambda: self._rng.randbytes(32),
                 signer=RoleSigner(),
             )
@@ -291,7 +323,7 @@ class Daemon:
                 continue
             request = MemberRequest(addr=self.host.address, last_index=raft.status().last_index)
             with suppress(ShoalError):
-                await ask_leader(self._remotes, self._session.managers, Membership.join, request, timeout=5)
+                await ask_leader(self.remotes, self._session.managers, Membership.join, request, timeout=5)
             await self.host.clock.sleep(1)
 
 

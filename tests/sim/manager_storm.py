@@ -17,7 +17,8 @@ from manager.manager import Manager
 from tests.sim.manager_checks import Trace
 from tests.sim.manager_clients import Client, NoAnswer
 from tests.sim.manager_disk import DiskWeather
-from tests.sim.manager_host import Host
+from tests.sim.manager_host import Daemon, Host
+from tests.sim.manager_leaving import forget, leave, lost, may_leave
 from tests.sim.manager_network import Network, Weather
 from tests.sim.manager_tally import Tally
 from tests.sim.manager_worker import Mishaps
@@ -25,9 +26,14 @@ from tests.sim.manager_worker import Mishaps
 T = TypeVar("T")
 
 
+SETTLES_WITHIN = 6.0
+"""Seconds after which an operator's order is carried out or forgotten: who is lost while another one is demoted may be one too many."""
+
+
 class Stage(Protocol):
     """Where the storm rages."""
 
+    seed: int
     hosts: list[Host]
     network: Network
     weather: Weather
@@ -45,6 +51,8 @@ class Stage(Protocol):
         """For a while."""
         ...
 
+    def up(self, host: Host) -> None: ...
+
     async def ask(self, work: Callable[[Manager], Awaitable[T]], *, patience: float) -> T: ...
 
     def go_on(self, work: Coroutine[Any, Any, object]) -> None:
@@ -54,7 +62,7 @@ class Stage(Protocol):
 
 FAULTS = (
     "crash", "crash_leader", "power_failure", "fill_disk", "cut_off", "cut_off_leader", "cut_some", "hand_over", "promote", "demote",
-    "drain", "set_clock",
+    "drain", "set_clock", "leave", "lose",
 )  # fmt: skip
 
 
@@ -66,6 +74,7 @@ class Storm:
         self._world = world
         self._rng = rng
         self._faults = faults
+        self._demoted_at = float("-inf")
 
     async def run(self, until: float) -> None:
         world, rng = self._world, self._rng
@@ -75,7 +84,8 @@ class Storm:
         world.disks.slow = rng.choice((0.0, 0.0, 0.01))
         world.disks.crash = rng.choice((0.0, 0.0, 0.002, 0.01))
         world.mishaps.failing = rng.choice((0.0, 0.2))
-        chosen = self._faults or rng.sample(FAULTS, k=rng.randint(2, 6))
+        each_in_turn = FAULTS[world.seed % len(FAULTS)]  # so that a few seeds have all
+        chosen = self._faults or [each_in_turn, *rng.sample(FAULTS, k=rng.randint(1, 5))]
         pause = rng.choice((0.7, 1.5, 3.0))
         while world.loop.time() < until:
             await asyncio.sleep(rng.expovariate(1 / pause))
@@ -151,8 +161,32 @@ class Storm:
         self._order(lambda spec: replace(spec, role=Role.MANAGER), lambda host: host.manager is None)
 
     def demote(self) -> None:
-        if sum(host.manager is not None for host in self._world.hosts) > 3:
+        if sum(host.manager is not None for host in self._world.hosts) > 3 and not lost(self._world.hosts):
+            self._demoted_at = self._world.loop.time()
             self._order(lambda spec: replace(spec, role=Role.WORKER), lambda host: host.manager is not None)
+
+    def leave(self) -> None:
+        self._leave(told=True)
+
+    def lose(self) -> None:
+        """A machine is wiped: `swarm leave --force` where no manager answers, or a disk that broke."""
+        self._leave(told=False)
+
+    def _leave(self, *, told: bool) -> None:
+        world, host = self._world, self._rng.choice(self._world.hosts)
+        if host.daemon is not None and may_leave(world.hosts, host) and world.loop.time() - self._demoted_at > SETTLES_WITHIN:
+            self._demoted_at = world.loop.time()
+            world.go_on(self._leave_and_come_back(host, host.daemon, told=told))
+
+    async def _leave_and_come_back(self, host: Host, daemon: Daemon, *, told: bool) -> None:
+        world = self._world
+        if told:
+            world.trace.note(f"operator: {host.name} leaves")
+        was = await leave(world, host, daemon, rng=self._rng, told=told)
+        if was is None:
+            return
+        self._later(self._rng.uniform(0.2, 3.0), lambda: world.up(host))
+        await forget(world, was, rng=self._rng)
 
     def drain(self) -> None:
         availability = self._rng.choice(list(Availability))
@@ -170,9 +204,8 @@ class Storm:
         leader = world.leader()
         if leader is None or leader.manager is None:
             return
-        node = leader.manager.latest().nodes[host.id]
-        spec = change(node.spec)
-        if spec == node.spec:
+        node = leader.manager.latest().nodes.get(host.id)
+        if node is None or (spec := change(node.spec)) == node.spec:
             return
         world.trace.note(f"operator: {host.name} {spec.role} {spec.availability}")
         command = UpdateNode(request_id=from_bytes(self._rng.randbytes(16)), id=host.id, version=node.version, spec=spec)

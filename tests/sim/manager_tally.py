@@ -26,6 +26,10 @@ class Tally(msgspec.Struct):
     clocks_set: int = 0
     managers_made: int = 0
     managers_unmade: int = 0
+    nodes_left: int = 0
+    nodes_lost_for_good: int = 0
+    """They left without a word, with their disks."""
+    nodes_removed: int = 0
     leaderships_handed_over: int = 0
     snapshots_installed: int = 0
     tasks_failed: int = 0

@@ -83,6 +83,11 @@ class Machine:
         for attachment in container.task.attachments:
             self._everywhere.pop((attachment.network_id, attachment.address), None)
 
+    def is_emptied(self) -> None:
+        """Its node left the swarm, with all that was written down."""
+        self.power_fails()
+        self.containers = {}
+
     def power_fails(self) -> None:
         """What ran does not any more; the daemon finds out when it is back."""
         for container in self.containers.values():

@@ -6,15 +6,17 @@ clocks, containers, clients.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from random import Random
 from typing import Any, TypeVar
 
 from cluster.api.assignment import ManagerAddr
 from cluster.api.changes import ChangeSet, Put, encode_entry
 from cluster.api.commands import Outcome
+from cluster.api.contracts import AdmissionRequest, Admitted
 from cluster.api.errors import ShoalError
 from cluster.api.ids import from_bytes
-from cluster.api.objects import Cluster, Network, Node, NodeStatus, RaftMember
+from cluster.api.objects import Cluster, JoinTokens, Network, Node, NodeStatus, RaftMember
 from cluster.api.specs import SECOND, CAConfig, ClusterSpec, DispatcherConfig, ExternalCA, NetworkSpec, NodeSpec
 from cluster.api.states import Role
 from manager.manager import Manager
@@ -141,7 +143,10 @@ class World:
 
     def _founding(self, hosts: list[Host], founders: int) -> Iterable[Cluster | Node | Network]:
         authority = CAConfig(external_cas=(ExternalCA(url="https://ca"),))
-        yield Cluster(id="cluster", spec=ClusterSpec(dispatcher=DispatcherConfig(heartbeat_period=SECOND), ca_config=authority))
+        tokens = JoinTokens(worker=Role.WORKER.value, manager=Role.MANAGER.value)
+        yield Cluster(
+            id="cluster", join_tokens=tokens, spec=ClusterSpec(dispatcher=DispatcherConfig(heartbeat_period=SECOND), ca_config=authority)
+        )
         yield Network(id="ingress", spec=NetworkSpec(name="ingress", ingress=True))
         for number, host in enumerate(hosts):
             role = Role.MANAGER if number < founders else Role.WORKER
@@ -163,6 +168,11 @@ class World:
 
     def fail(self, failure: BaseException) -> None:
         self.loop.fail(failure)
+
+    async def admit(self, request: AdmissionRequest) -> Admitted | None:
+        with suppress(NoAnswer, ShoalError):
+            return await self.ask(lambda manager: manager.admit(request), patience=5.0)
+        return None
 
     def down(self, host: Host, *, power: bool) -> None:
         """For a while."""
