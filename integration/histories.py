@@ -28,3 +28,6 @@ class Named:
                 return None if answer == REMOVED or operation.is_open or state is None else IMPOSSIBLE
             case _:
                 return state if answer == (LACKED if state is None else state) else IMPOSSIBLE
+
+    def only_looks(self, operation: Operation) -> bool:
+        return operation.answer not in (CREATED, REMOVED)
