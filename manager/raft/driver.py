@@ -99,7 +99,7 @@ class Raft:
                     await self._wake.wait()
                     self._wake.clear()
                     self._turn(loop)
-                    if self._applier.is_behind or self._inbox:
+                    if self._applier.is_behind or self._inbox or self._proposals.may_go:
                         self._wake.set()
                         await asyncio.sleep(0)
         finally:
@@ -144,6 +144,8 @@ class Raft:
             raise self._failure
         events, self._inbox = self._inbox, []
         events += self._proposals.take()
+        if self._proposals.begins_to_gather():
+            loop.call_later(self.config.linger_seconds, self._let_go)
         events += self._barriers.take()
         for effect in self._core.step_all(events):
             self._perform(effect)
@@ -188,6 +190,10 @@ class Raft:
                 self._on_role(effect)
             case _:
                 assert_never(effect)
+
+    def _let_go(self) -> None:
+        self._proposals.let_go()
+        self._wake.set()
 
     def _on_role(self, changed: RoleChanged) -> None:
         was = self.leadership.value

@@ -10,6 +10,9 @@ from manager.raft.errors import MembershipRefused, NotLeader, ProposalLost, Prop
 
 Waiter = asyncio.Future[object]
 
+FEW = 16
+"""Proposals that are worth a batch of their own while others are on their way: a batch costs each member as much as some thirty entries."""
+
 
 class NotNow(MembershipRefused):
     """The change may be asked for again in a moment."""
@@ -29,10 +32,29 @@ class Proposals:
         self._sizes: dict[int, list[int]] = {}
         self._bytes = 0
         self._request = 0
+        self._gathers = False
+        self._gathered_enough = False
 
     @property
     def waiting(self) -> int:
         return len(self._new) + len(self._in_log)
+
+    @property
+    def may_go(self) -> bool:
+        """Whether there is something for the log. While some are on their way, what comes gathers: until those are applied, or until it is
+        as many, but not a few, or until `let_go`. However many propose, there are few batches, and large ones.
+        """
+        enough = self._gathered_enough or not self._in_log or len(self._new) >= max(FEW, len(self._in_log))
+        return bool(self._changes) or (bool(self._new) and enough)
+
+    def begins_to_gather(self) -> bool:
+        """Told once for what is held back: whoever hears it calls `let_go` in a moment."""
+        begins = bool(self._new) and not self._gathers and not self.may_go
+        self._gathers = self._gathers or begins
+        return begins
+
+    def let_go(self) -> None:
+        self._gathered_enough = True
 
     def enter(self, payload: bytes) -> Waiter:
         """Raises `TooBusy` or `ProposalTooLarge`; else the result comes."""
@@ -51,10 +73,11 @@ class Proposals:
         return waiter
 
     def take(self) -> list[Propose | ChangeMembership]:
-        """All that came since the last turn, as one event, and the membership changes."""
+        """All that came, as one event, and the membership changes; nothing unless it `may_go`."""
         events: list[Propose | ChangeMembership] = []
-        if self._new:
+        if self._new and self.may_go:
             new, self._new = self._new, []
+            self._gathers = self._gathered_enough = False
             self._request += 1
             payloads = tuple(payload for payload, _ in new)
             self._asked[self._request] = [waiter for _, waiter in new]

@@ -92,9 +92,11 @@ def test_a_suspected_leader_is_replaced_sooner() -> None:
     async def main() -> None:
         async with cluster("a", "b", "c") as group:
             old = await group.leader()
+            others = [node for node in group.nodes.values() if node is not old]
+            await old.raft.propose(b"x")
+            await group.until(lambda: all(other.ledger.entries == [b"x"] for other in others))  # its term is settled with them
             await old.stop()
             began = now()
-            others = [node for node in group.nodes.values() if node is not old]
             for other in others:
                 other.raft.suspect(old.id)
             await group.leader(among={str(other.id) for other in others})
@@ -162,6 +164,24 @@ def test_what_is_too_much_is_refused_and_what_was_accepted_is_done() -> None:
             with pytest.raises(ProposalTooLarge):
                 await leader.raft.propose(bytes(1001))
             assert len(await asyncio.gather(*accepted)) == 10
+
+    run(main())
+
+
+def test_a_proposal_waits_for_company_no_longer_than_a_moment() -> None:
+    async def main() -> None:
+        async with cluster("a", "b", "c") as group:
+            leader = await group.leader()
+            group.network.cut(leader.id)  # nothing is committed any more
+            before = leader.raft.status().last_index
+            lost = [asyncio.ensure_future(leader.raft.propose(b"first"))]
+            await asyncio.sleep(0.001)
+            lost += [asyncio.ensure_future(leader.raft.propose(b"%d" % number)) for number in range(2)]
+            await asyncio.sleep(0.001)
+            assert leader.raft.status().last_index == before + 1
+            await asyncio.sleep(leader.raft.config.linger_seconds)
+            assert leader.raft.status().last_index == before + 3
+            assert all(isinstance(one, ProposalLost) for one in await asyncio.gather(*lost, return_exceptions=True))
 
     run(main())
 
