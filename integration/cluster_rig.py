@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from integration.netlab import Host, Lab, end
+from integration.netlab import Engine, Host, Lab, end
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 READY_WITHIN = 60.0
@@ -77,10 +77,18 @@ class Daemon:
         self.url = f"unix://{self.socket}"
         self.log = folder / "log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.host_engine: Engine | None = None
+        """One that it did not start itself."""
 
     # -- life ------------------------------------------------------------------------------------------------------------------------
-    def start(self, *flags: str, wait: bool = True, activated: socket.socket | None = None) -> "Daemon":
-        """`activated`: a listening socket that it is given the way systemd does it."""
+    def start(self, *flags: str, wait: bool = True, activated: socket.socket | None = None, without: str = "") -> "Daemon":
+        """`activated`: a listening socket that it is given the way systemd does it.
+
+        `without`: a capability. An engine that it started would lack it too, so one is started for it.
+        """
+        if without:
+            self.host_engine = self.host_engine or self.host.engine(self.folder.with_name(f"{self.name}-engine"))
+            flags = ("--engine", f"unix://{self.host_engine.socket}", *flags)
         self.folder.mkdir(parents=True, exist_ok=True)
         command = (
             *(sys.executable, "-m", "node_agent.main", "-H", self.url, "--hostname", self.name),
@@ -89,6 +97,7 @@ class Daemon:
         )
         handed = () if activated is None else (activated.fileno(),)
         given = () if activated is None else (sys.executable, "-c", _AS_SYSTEMD, str(activated.fileno()))
+        given = ("setpriv", f"--bounding-set=-{without}", *given) if without else given
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
         self.process = self.host.start(*given, *command, log=self.log, env=environment, pass_fds=handed)
         if wait:
@@ -240,10 +249,12 @@ class Cluster:
         """A host outside of the swarm."""
         return self.lab.host(name, f"{self._network}.{len(self.lab.hosts) + 101}/24")
 
-    def bring_up(self, *flags: str, managers: int = 3, workers: int = 2, archive: Path | None = None, image: str = "shoal-lab") -> Daemon:
-        """A whole swarm, its daemons started with these flags; returns its first manager."""
+    def bring_up(
+        self, *flags: str, managers: int = 3, workers: int = 2, archive: Path | None = None, image: str = "shoal-lab", without: str = ""
+    ) -> Daemon:
+        """A whole swarm, its daemons started with these flags and without this capability; returns its first manager."""
         names = [*(f"m{number}" for number in range(1, managers + 1)), *(f"w{number}" for number in range(1, workers + 1))]
-        daemons = [self.add(name).start(*flags, wait=False) for name in names]
+        daemons = [self.add(name).start(*flags, wait=False, without=without) for name in names]
         for daemon in daemons:
             daemon.wait_ready()
             if archive is not None:

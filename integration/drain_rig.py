@@ -49,11 +49,22 @@ class Phase(NamedTuple):
 class Drill:
     """A cluster of three managers and a client outside; one service at a time."""
 
-    def __init__(self, folder: Path, *, tag: str = "drain", network: str = "10.93.0", replicas: int = 6, drain_timeout: str = "5s") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        tag: str = "drain",
+        network: str = "10.93.0",
+        replicas: int = 6,
+        drain_timeout: str = "5s",
+        without: str = "",
+    ) -> None:
+        """`without`: a capability that the daemons lack. Without net_admin they balance in userspace, and the service is on no overlay."""
         self.cluster = Cluster(tag, folder, network=network)
         self._folder = folder
         self._replicas = replicas
         self._drain_timeout = drain_timeout
+        self._without = without
         self._traffic: Traffic | None = None
         self._changes = 0
         self.dead: set[str] = set()
@@ -62,7 +73,7 @@ class Drill:
         self.cluster.__enter__()
         try:
             archive = python_archive(self._folder, SERVER)
-            self.cluster.bring_up(managers=NODES, workers=0, archive=archive, image=IMAGE)
+            self.cluster.bring_up(managers=NODES, workers=0, archive=archive, image=IMAGE, without=self._without)
             self.client = self.cluster.client()
         except BaseException:
             self.cluster.destroy()
@@ -78,10 +89,12 @@ class Drill:
 
     def deploy(self, manners: str) -> None:
         """The service anew, its server with these manners."""
-        flags = ("--replicas", str(self._replicas), "-p", f"{PORT}:8000", "--network", "front", "--stop-grace-period", "10s")
+        flags = ("--replicas", str(self._replicas), "-p", f"{PORT}:8000", "--stop-grace-period", "10s")
         flags += ("--label", f"io.shoal.drain-timeout={self._drain_timeout}")
         patience = ("--update-parallelism", "2", "--update-delay", "0s", "--update-monitor", "500ms", "--detach")
-        if "front" not in self.manager.docker("network", "ls", "--format", "{{.Name}}").split():
+        if not self._without:
+            flags += ("--network", "front")
+        if not self._without and "front" not in self.manager.docker("network", "ls", "--format", "{{.Name}}").split():
             self.manager.docker("network", "create", "--driver", "overlay", "front")
         command = (IMAGE, "/bin/python", "-I", "-S", "/server.py", "8000", manners)
         self.manager.docker("service", "create", "--name", SERVICE, *flags, *patience, *command)

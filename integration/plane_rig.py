@@ -16,8 +16,10 @@ from cluster.api.endpoint import Backend, DataKey, EndpointUpdate, OverlayNetwor
 from cluster.api.specs import ContainerSpec, NetworkAttachmentConfig, PortConfig, TaskSpec
 from cluster.api.states import TaskState
 from integration.netlab import IMAGE, Engine, Host, Lab, in_namespace_of
+from node_agent.network.data_plane import DataPlane
 from node_agent.network.engine_networks import DockerNetworks
 from node_agent.network.plane import Plane
+from node_agent.network.userspace import UserPlane
 from worker.ports import ContainerState, SandboxPlan
 
 INGRESS_SUBNET = "10.96.0.0/20"
@@ -42,34 +44,52 @@ def data_key(number: int) -> DataKey:
 
 
 class Node:
-    """One host with its engine and its plane."""
+    """One host with its engine and its plane: the kernel's, or the one in userspace."""
 
-    def __init__(self, host: Host, engine: Engine, number: int, folder: Path) -> None:
+    def __init__(self, host: Host, engine: Engine, number: int, folder: Path, *, linked: bool = True) -> None:
         self.host = host
         self.engine = engine
         self.number = number
+        self.linked = linked
         self.folder = folder
         self.id = f"node{number}".ljust(25, "0")
         self._stack = AsyncExitStack()
-        self.plane: Plane
+        self.plane: DataPlane
         self.trouble: tuple[str, ...] = ()
 
     @property
     def peer(self) -> Peer:
-        return Peer(node_id=self.id, number=self.number, addr=self.host.address, hostname=self.host.name)
+        return Peer(node_id=self.id, number=self.number, addr=self.host.address, hostname=self.host.name, linked=self.linked)
 
     async def start(self) -> None:
         networks = await self._stack.enter_async_context(DockerNetworks(self.engine.socket))
-        self.plane = Plane(
+        self.plane = self._kernels(networks) if self.linked else self._userspace(networks)
+        await self._stack.enter_async_context(self.plane)
+
+    def _kernels(self, networks: DockerNetworks) -> Plane:
+        return Plane(
             node_id=self.id,
             runtime=self.folder / "run",
             engine=networks,
             clock=SystemClock(),
             namespace=self.host.namespace,
             resolv_conf=self.folder / "resolv.conf",
-            on_trouble=lambda trouble: setattr(self, "trouble", trouble),
+            on_trouble=self._hear,
         )
-        await self._stack.enter_async_context(self.plane)
+
+    def _userspace(self, networks: DockerNetworks) -> UserPlane:
+        return UserPlane(
+            node_id=self.id,
+            runtime=self.folder / "run",
+            engine=networks,
+            clock=SystemClock(),
+            reason="the test wants it so",
+            namespace=self.host.namespace,
+            on_trouble=self._hear,
+        )
+
+    def _hear(self, trouble: tuple[str, ...]) -> None:
+        self.trouble = trouble
 
     async def stop(self) -> None:
         """The daemon ends; what it programmed stays."""
@@ -82,6 +102,10 @@ class Node:
     def sealer(self) -> int:
         """The process id of what seals this node's packets."""
         return self._companion("crypt.sock")
+
+    def balancer(self) -> int:
+        """The process id of what balances on this node."""
+        return self._companion("balance.sock")
 
     def _companion(self, socket_name: str) -> int:
         control = str(self.folder / "run" / socket_name).encode()
@@ -363,14 +387,14 @@ def machines(tag: str, folder: Path, hosts: int) -> Iterator[Machines]:
 
 
 @asynccontextmanager
-async def rig(there: Machines, folder: Path) -> AsyncIterator[Rig]:
-    """Planes on the machines, and nothing left of them afterwards."""
+async def rig(there: Machines, folder: Path, *, unlinked: Sequence[int] = ()) -> AsyncIterator[Rig]:
+    """Planes on the machines, in userspace on those of these numbers, and nothing left of them afterwards."""
     nodes = []
     for number, (host, engine) in enumerate(zip(there.hosts, there.engines, strict=True), 1):
         home = folder / f"n{number}"
         home.mkdir()
         (home / "resolv.conf").write_text("")
-        nodes.append(Node(host, engine, number, home))
+        nodes.append(Node(host, engine, number, home, linked=number not in unlinked))
         await nodes[-1].start()
     cluster = Rig(nodes, there.lab)
     try:

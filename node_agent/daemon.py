@@ -45,6 +45,7 @@ from node_agent.leaving import clear
 from node_agent.local_swarm import LocalSwarm
 from node_agent.metrics import Metrics, NodeCollector, NothingElse, SwarmCollector
 from node_agent.network.crypt.driver import announcement, driver_name
+from node_agent.network.data_plane import choose
 from node_agent.network.engine_networks import DockerNetworks
 from node_agent.parts import NodeParts
 from node_agent.state import StateFolder
@@ -107,13 +108,17 @@ def _socket_path(config: Config) -> str:
 
 async def _serve(config: Config, reload: Reload, *, sockets: Sockets, state: StateFolder, engine: DockerEngine, clock: SystemClock) -> None:
     rng = machine.rng()
-    inventory = Inventory(engine, config, clock)
+    data_plane = choose()
+    if data_plane.reason:
+        log.warning("data plane: %s", data_plane.announcement)
+    inventory = Inventory(engine, config, clock, linked=not data_plane.reason)
     await inventory.look()
     async with DockerNetworks(Path(engine.address.removeprefix("unix://"))) as networks:
         parts = NodeParts(
             state=state,
             engine=engine,
             networks=networks,
+            data_plane=data_plane,
             inventory=inventory,
             clock=clock,
             rng=rng,
@@ -132,11 +137,13 @@ async def _serve(config: Config, reload: Reload, *, sockets: Sockets, state: Sta
             feature_level=config.feature_level,
         )
         loops = (Watchdog().run, inventory.run, swarm.run)
-        answering = _answering(config, sockets, swarm, engine, clock, networks=networks)
+        product = Product(version=VERSION, encryption=driver_name(), warnings=data_plane.warnings)
+        answering = _answering(config, sockets, swarm, engine, clock, networks=networks, product=product)
         async with background(*loops, *answering), _signals(partial(_reload, reload, inventory)) as told:
             machine.tame_collector()
             machine.notify("READY=1")
-            log.info("shoald %s is ready: %s; encrypted networks: %s", VERSION, ", ".join(config.hosts), announcement())
+            chosen = f"data plane: {data_plane.name}; encrypted networks: {announcement()}"
+            log.info("shoald %s is ready: %s; %s", VERSION, ", ".join(config.hosts), chosen)
             await told.wait()
             machine.notify("STOPPING=1")
             log.info("stopping; containers go on")
@@ -157,12 +164,18 @@ def _reload(reload: Reload, inventory: Inventory) -> None:
 
 
 def _answering(
-    config: Config, sockets: Sockets, swarm: LocalSwarm, engine: DockerEngine, clock: SystemClock, *, networks: DockerNetworks
+    config: Config,
+    sockets: Sockets,
+    swarm: LocalSwarm,
+    engine: DockerEngine,
+    clock: SystemClock,
+    *,
+    networks: DockerNetworks,
+    product: Product,
 ) -> tuple[Loop, ...]:
     """The HTTP API over sockets that listen already."""
     events = EventLog(clock)
     link = EngineLink(engine.address.removeprefix("unix://"))
-    product = Product(version=VERSION, encryption=driver_name())
     crossings = SwarmCrossings(swarm, networks)
     meeting = Meeting(link, crossings, our_socket=_socket_path(config) if config.socket_rewrite else None)
     metrics = Metrics([NodeCollector(VERSION, lambda: swarm.state, swarm.live_tasks), SwarmCollector(swarm.latest, swarm.raft_status)])

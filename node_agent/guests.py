@@ -16,9 +16,9 @@ from cluster.aio.supervise import background, first_of
 from cluster.api.contracts import Attached, AttachRequest, DetachRequest, Guests
 from cluster.api.errors import FailedPrecondition, ShoalError
 from cluster.api.ids import DrawId, Id
+from node_agent.network.data_plane import DataPlane
 from node_agent.network.naming import engine_network_of
 from node_agent.network.netns import identity, of_pid
-from node_agent.network.plane import Plane
 from node_agent.network.ports import EngineNetworks, Member
 from node_agent.network.view import Known, LocalTask
 from worker.ports import EngineError, EngineGone, SandboxError
@@ -36,7 +36,7 @@ Ask = Callable[[Any, Any], Awaitable[Any]]
 class GuestHouse:
     """`run` it. `invite` and `release` are for the proxy."""
 
-    def __init__(self, plane: Plane, engine: EngineNetworks, *, node_id: Id, ask: Ask, clock: Clock, draw_id: DrawId) -> None:
+    def __init__(self, plane: DataPlane, engine: EngineNetworks, *, node_id: Id, ask: Ask, clock: Clock, draw_id: DrawId) -> None:
         self._plane = plane
         self._engine = engine
         self._node_id = node_id

@@ -61,10 +61,12 @@ def generic_resources(texts: tuple[str, ...]) -> tuple[GenericResource, ...]:
 class Inventory:
     """Holds the latest description; `run` refreshes it."""
 
-    def __init__(self, engine: Engine, config: Config, clock: Clock) -> None:
+    def __init__(self, engine: Engine, config: Config, clock: Clock, *, linked: bool = True) -> None:
+        """`linked`: this node's data plane is the kernel's."""
         self._engine = engine
         self._config = config
         self._clock = clock
+        self._linked = linked
         self._info = EngineInfo(
             architecture=os.uname().machine,
             cpus=os.cpu_count() or 1,
@@ -77,7 +79,7 @@ class Inventory:
     def _describe(self) -> NodeDescription:
         hostname = self._config.hostname or socket.gethostname()
         described = describe(self._info, self._config, hostname=hostname, subnets=tuple(routes()), encryption=self._encryption)
-        return replace(described, trouble=self._trouble)
+        return replace(described, trouble=self._trouble, linked=self._linked)
 
     def reconfigure(self, config: Config) -> None:
         """Other labels or resources from now on."""

@@ -4,7 +4,7 @@ import logging
 import shutil
 
 from cluster.api.ids import Id
-from node_agent.network.plane import STATE_FILE, Plane
+from node_agent.network.plane import STATE_FILE
 from node_agent.parts import NodeParts
 from worker.plan import CLUSTER_LABEL
 from worker.ports import Engine
@@ -20,7 +20,7 @@ async def clear(parts: NodeParts, cluster_id: Id) -> None:
     await remove_containers(parts.engine, cluster_id)
     network = parts.runtime / "network"
     if (network / STATE_FILE).exists():  # a plane that ran to the end has taken it away
-        async with Plane(node_id="", runtime=network, engine=parts.networks, clock=parts.clock) as plane:
+        async with parts.data_plane.plane(node_id="", runtime=network, engine=parts.networks, clock=parts.clock) as plane:
             await plane.clear()
 
 

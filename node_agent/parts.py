@@ -8,6 +8,7 @@ from msgspec import Struct
 from cluster.aio.clock import Clock
 from cluster.api.features import LEVEL
 from node_agent.inventory import Inventory
+from node_agent.network.data_plane import Choice
 from node_agent.network.ports import EngineNetworks
 from node_agent.state import StateFolder
 from worker.ports import Engine
@@ -17,6 +18,7 @@ class NodeParts(Struct, frozen=True, kw_only=True):
     state: StateFolder
     engine: Engine
     networks: EngineNetworks
+    data_plane: Choice
     inventory: Inventory
     clock: Clock
     rng: Random

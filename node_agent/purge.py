@@ -23,9 +23,9 @@ from node_agent.doctor.checks import OK, leftovers
 from node_agent.doctor.facts import Facts
 from node_agent.doctor.gather import UnixConnection, daemon_pid, gather
 from node_agent.leaving import remove_containers
+from node_agent.network.data_plane import choose
 from node_agent.network.engine_networks import DockerNetworks
 from node_agent.network.kernel import Kernel
-from node_agent.network.plane import Plane
 from worker.engine.docker import DockerEngine
 from worker.engine.launcher import EngineLauncher
 from worker.ports import EngineError
@@ -113,7 +113,7 @@ async def _clear(config: Config, facts: Facts, say: Say) -> None:
             for swarm in sorted(set(facts.engine.task_containers.values())):
                 await remove_containers(engine, swarm)
             async with DockerNetworks(Path(facts.engine.address)) as networks:
-                plane = Plane(node_id="", runtime=config.runtime / "network", engine=networks, clock=clock)
+                plane = choose().plane(node_id="", runtime=config.runtime / "network", engine=networks, clock=clock)
                 try:
                     await plane.clear()
                 finally:

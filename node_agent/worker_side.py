@@ -16,7 +16,7 @@ from node_agent.addresses import split_port
 from node_agent.described import Described
 from node_agent.guests import GuestHouse
 from node_agent.manager_link import ask_leader, log_line, session_line
-from node_agent.network.plane import Plane
+from node_agent.network.data_plane import DataPlane
 from node_agent.network.silence import IcmpEcho, Silence
 from node_agent.parts import NodeParts
 from node_agent.state import NodeFacts
@@ -36,7 +36,7 @@ ASK_WITHIN = 10.0
 class WorkerSide(Struct, frozen=True, kw_only=True):
     worker: Worker
     session: Session
-    plane: Plane
+    plane: DataPlane
     logs: LogReader
     guests: GuestHouse
 
@@ -59,7 +59,7 @@ async def working(
     ensure_tmpfs(secrets)
     journal = Journal(parts.state.root / "worker", node_id=node.node_id, cluster_id=node.cluster_id, clock=parts.clock)
     reporter = Reporter(parts.clock)
-    plane = Plane(
+    plane = parts.data_plane.plane(
         node_id=node.node_id,
         runtime=parts.runtime / "network",
         engine=parts.networks,

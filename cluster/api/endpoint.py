@@ -18,6 +18,8 @@ class Peer(Value, frozen=True, kw_only=True):
     addr: str
     """The data path address: where VXLAN packets go."""
     hostname: str = ""
+    linked: bool = True
+    """False: its daemon may not program its kernel, so it is not on the node link; its published ports are reached at its address."""
 
 
 class Guest(Value, frozen=True, kw_only=True):

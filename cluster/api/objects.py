@@ -62,6 +62,8 @@ class NodeDescription(Value, frozen=True, kw_only=True):
     feature_level: int = 1
     trouble: tuple[str, ...] = ()
     """Ours: what is wrong on the host that users of the cluster should know; shown as the node's status message."""
+    linked: bool = True
+    """Ours: its kernel balances, so it is on the node link and has overlays; see `endpoint.Peer`."""
 
 
 class NodeStatus(Value, frozen=True, kw_only=True):

@@ -177,7 +177,13 @@ def data_keys_for(now: Snapshot, networks: Mapping[Id, OverlayNetwork]) -> tuple
 def peers_of(now: Snapshot) -> tuple[Peer, ...]:
     """The nodes that have a number and an address, down or not: they may come back."""
     peers = [
-        Peer(node_id=node.id, number=node.number, addr=node.data_path_addr or node.status.addr, hostname=node.description.hostname)
+        Peer(
+            node_id=node.id,
+            number=node.number,
+            addr=node.data_path_addr or node.status.addr,
+            hostname=node.description.hostname,
+            linked=node.description.linked,
+        )
         for node in now.nodes.values()
         if node.number and node.membership is Membership.ACCEPTED and (node.data_path_addr or node.status.addr)
     ]

@@ -76,6 +76,8 @@ def _standing(needs: Needs, node: Node) -> Iterator[str]:
     missing = [plugin for plugin in standing.plugins if not has_plugins((plugin,), node)]
     if missing:
         yield f"plugin: needs {', '.join(f'{kind.lower()} driver {plugin}' for kind, plugin in missing)}; {name} has it not"
+    if standing.overlay and not node.description.linked:
+        yield f"network: needs overlay networks; {name} balances in userspace and has none"
     platform = node.description.platform
     if standing.platforms and not any(is_platform(wanted, platform) for wanted in standing.platforms):
         wanted = ", ".join(f"{one.os or 'any'}/{one.architecture or 'any'}" for one in standing.platforms)

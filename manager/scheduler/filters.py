@@ -19,6 +19,7 @@ class Filter(enum.Enum):
     READY = ("1 node not available for new tasks", "{} nodes not available for new tasks")
     RESOURCES = ("insufficient resources on 1 node", "insufficient resources on {} nodes")
     PLUGINS = ("missing plugin on 1 node", "missing plugin on {} nodes")
+    OVERLAY = ("no overlay networks on 1 node", "no overlay networks on {} nodes")
     CONSTRAINTS = ("scheduling constraints not satisfied on 1 node", "scheduling constraints not satisfied on {} nodes")
     PLATFORM = ("unsupported platform on 1 node", "unsupported platform on {} nodes")
     HOST_PORTS = ("host-mode port already in use on 1 node", "host-mode port already in use on {} nodes")
@@ -44,6 +45,8 @@ def explain(refusals: Mapping[Filter, int]) -> str:
 def refuses(standing: Standing, node: Node) -> Filter | None:
     if standing.plugins and not has_plugins(standing.plugins, node):
         return Filter.PLUGINS
+    if standing.overlay and not node.description.linked:
+        return Filter.OVERLAY
     if standing.invalid or not all_satisfied(standing.constraints, node):
         return Filter.CONSTRAINTS
     if standing.platforms and not any(is_platform(wanted, node.description.platform) for wanted in standing.platforms):

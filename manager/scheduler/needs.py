@@ -7,6 +7,9 @@ from cluster.api.objects import Template
 from cluster.api.specs import Placement, Platform, PortConfig, Reservations, TaskSpec
 from manager.store.usage import GPU, HostPort, gpus_of
 
+PREDEFINED = ("host", "bridge", "none")
+"""Networks of the engine itself, which every node has."""
+
 
 class Standing(Struct, frozen=True, kw_only=True, gc=False):
     """What depends on the node alone, not on what runs there."""
@@ -15,6 +18,8 @@ class Standing(Struct, frozen=True, kw_only=True, gc=False):
     platforms: tuple[Platform, ...] = ()
     plugins: tuple[tuple[str, str], ...] = ()
     """(type, name); only those that not every engine has."""
+    overlay: bool = False
+    """It is on a network of the cluster."""
     invalid: str = ""
     """A constraint that cannot be read: no node meets it."""
 
@@ -48,7 +53,7 @@ NOTHING = Needs()
 def needs_of(template: Template) -> Needs:
     spec = template.spec
     plain = spec.placement is None and spec.resources is None and spec.log_driver is None and not template.host_ports
-    plain = plain and not template.device_requests
+    plain = plain and not template.device_requests and not spec.networks
     if plain and (spec.container_spec is None or not spec.container_spec.mounts):
         return NOTHING
     placement = spec.placement or Placement()
@@ -66,13 +71,14 @@ def needs_of(template: Template) -> Needs:
 
 def _standing(spec: TaskSpec, placement: Placement) -> Standing:
     plugins = _plugins(spec)
+    overlay = any(network.target not in PREDEFINED for network in spec.networks)
     platforms = tuple(one for one in placement.platforms if one.architecture or one.os)
-    if not placement.constraints and not platforms and not plugins:
+    if not placement.constraints and not platforms and not plugins and not overlay:
         return ANYWHERE
     try:
-        return Standing(constraints=parse_all(placement.constraints), platforms=platforms, plugins=plugins)
+        return Standing(constraints=parse_all(placement.constraints), platforms=platforms, plugins=plugins, overlay=overlay)
     except InvalidConstraint as invalid:
-        return Standing(platforms=platforms, plugins=plugins, invalid=str(invalid))
+        return Standing(platforms=platforms, plugins=plugins, overlay=overlay, invalid=str(invalid))
 
 
 def _plugins(spec: TaskSpec) -> tuple[tuple[str, str], ...]:

@@ -24,6 +24,8 @@ class Product:
     commit: str = ""
     encryption: str = "none"
     """The driver of encrypted overlays on this host."""
+    warnings: Sequence[str] = ()
+    """What an operator should see in `docker info` for as long as the daemon runs."""
 
     @property
     def server(self) -> str:
@@ -87,7 +89,7 @@ class System:
         return json_response(version_view(reply.json(), self._product)) if reply.ok else reply.respond()
 
     async def info(self, _: ApiRequest) -> ApiResponse:
-        swarm, warnings = await self._swarm.info(), list(self._swarm.warnings())
+        swarm, warnings = await self._swarm.info(), [*self._product.warnings, *self._swarm.warnings()]
         try:
             reply = await self._link.call("GET", "/info")
         except EngineDown as down:

@@ -48,7 +48,7 @@ def daemon(facts: Facts) -> Iterator[Finding]:
     if not facts.is_root:
         yield fail("doctor", "not root: much of what follows could not be looked at", "run it with sudo")
     if facts.daemon.pid:
-        plane = f", data plane: {facts.daemon.data_plane}" if facts.daemon.data_plane else ""
+        plane = f", data plane: {facts.daemon.data_plane.partition(',')[0]}" if facts.daemon.data_plane else ""
         yield ok("daemon", f"runs as process {facts.daemon.pid}{plane}")
     elif facts.member is not None:
         yield fail("daemon", "this node is a member of a swarm and its daemon does not run", "systemctl start shoald")
@@ -139,6 +139,10 @@ def disks(facts: Facts) -> Iterator[Finding]:
 
 # -- the kernel ----------------------------------------------------------------------------------------------------------------------------
 def features(facts: Facts) -> Iterator[Finding]:
+    if facts.daemon.balances:
+        cure = "start shoald as root with CAP_NET_ADMIN and CAP_SYS_ADMIN, on a kernel with nftables"
+        yield warn("data plane", f"in {facts.daemon.data_plane}", cure)
+        return
     for what, said in sorted(facts.lacking.items()):
         cure = f"modprobe what is missing, or use a kernel with it; without, see docs/operations.md ({what})"
         yield fail("kernel", f"{what} does not work here: {said}", cure)
@@ -153,13 +157,14 @@ def settings(facts: Facts) -> Iterator[Finding]:
         yield warn(
             "sysctl", f"net.bridge.bridge-nf-call-iptables is 1: {cost}", "sysctl -w net.bridge.bridge-nf-call-iptables=0, unless needed"
         )
-    if facts.member is not None and has.get("net.ipv4.ip_forward") == "0":
+    programs = not facts.daemon.balances
+    if facts.member is not None and programs and has.get("net.ipv4.ip_forward") == "0":
         yield fail("sysctl", "net.ipv4.ip_forward is 0: nothing reaches a task", "sysctl -w net.ipv4.ip_forward=1")
     everywhere = int(has.get("net.ipv4.conf.all.rp_filter", "0"))
     for name in sorted(facts.links):
         own = name in (LINK_DEVICE, GATEWAY_BRIDGE) or name.startswith("sb-")
         here = int(has.get(f"net.ipv4.conf.{name}.rp_filter", "0"))
-        if max(everywhere, here) == 1 and own:
+        if max(everywhere, here) == 1 and own and programs:
             cure = f"sysctl -w net.ipv4.conf.{name}.rp_filter=2"
             yield fail("sysctl", f"rp_filter is 1 on {name}: replies that come by another way are dropped", cure)
     if len({name for name in facts.addresses.values() if name != "lo" and not is_ours(name)}) > 1 and everywhere == 1:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from cluster.api.values import Value
 from node_agent.doctor.packets import Firewall
+from node_agent.network.data_plane import USERSPACE
 from node_agent.network.routes import Route
 from node_agent.network.rtnetlink import Link
 from node_agent.network.view import Known
@@ -43,7 +44,12 @@ class DaemonFacts(Value, frozen=True, kw_only=True):
     descriptors: int = 0
     descriptor_limit: int = 0
     data_plane: str = ""
-    """What its data plane works with: `nftables` or `userspace`; empty where that is not known."""
+    """What its data plane works with: `nftables`, or `userspace, since ...`; empty where that is not known."""
+
+    @property
+    def balances(self) -> bool:
+        """In userspace: the kernel is not asked for anything."""
+        return self.data_plane.startswith(USERSPACE)
 
 
 class Member(Value, frozen=True, kw_only=True):

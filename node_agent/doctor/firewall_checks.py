@@ -42,6 +42,9 @@ def passages(facts: Facts) -> Iterator[Passage]:
     others = sorted((peer for peer in view.peers.values() if peer.node_id != member.node_id), key=lambda peer: peer.addr)
     if others and me is not None:
         yield from _between_nodes(facts, member, me, others[0])
+    if me is not None and not me.linked:
+        yield from _listened(facts, me)
+        return
     yield from _names(facts)
     yield from _published(facts)
 
@@ -57,10 +60,27 @@ def _between_nodes(facts: Facts, member: Member, me: Peer, peer: Peer) -> Iterat
         )
         return Passage(what=f"{what} from {peer.addr} ({port}/{protocol})", hook="input", packet=packet, cure=cure)
 
-    yield arriving("VXLAN", "udp", port)
+    if me.linked:
+        yield arriving("VXLAN", "udp", port)
+    else:
+        yield arriving("connections that nodes relay", "tcp", port)
+        yield arriving("datagrams that nodes relay", "udp", port)
     if member.is_manager:
         yield arriving("the swarm's calls", "tcp", member.listen_port)
         yield arriving("joining", "tcp", member.listen_port + BOOTSTRAP)
+
+
+def _listened(facts: Facts, me: Peer) -> Iterator[Passage]:
+    """A client's connection to the process that balances."""
+    for service in sorted(facts.known.view.services.values(), key=lambda one: one.name):
+        for port in service.ports:
+            if port.publish_mode == "host" or not port.published_port:
+                continue
+            protocol, number = port.protocol or "tcp", port.published_port
+            enters = facts.addresses.get(me.addr, "")
+            packet = Packet(protocol=protocol, port=number, source="192.0.2.1", target=me.addr, enters=enters)
+            cure = f"iptables -I INPUT -p {protocol} --dport {number} -j ACCEPT, and in the firewall's own settings"
+            yield Passage(what=f"traffic of service {service.name}'s port {number}/{protocol}", hook="input", packet=packet, cure=cure)
 
 
 def _names(facts: Facts) -> Iterator[Passage]:

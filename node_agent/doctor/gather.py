@@ -7,7 +7,7 @@ import shutil
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -25,6 +25,8 @@ from node_agent.doctor import gather_kernel
 from node_agent.doctor.facts import DaemonFacts, Disk, EngineFacts, Facts, Member, Taken
 from node_agent.doctor.firewall_checks import BOOTSTRAP
 from node_agent.network import memory
+from node_agent.network.balance.driver import SOCKET
+from node_agent.network.data_plane import NAME_FILE
 from node_agent.network.holding import listeners
 from node_agent.network.naming import NETWORK_LABEL
 from node_agent.network.plane import STATE_FILE
@@ -54,7 +56,7 @@ def gather(config: Config) -> Facts:
         lacking=gather_kernel.lacking(),
         skews=_skews(member),
         disks=tuple(_disks(config)),
-        taken=tuple(_taken(known, daemon.pid)) if daemon.pid else (),
+        taken=tuple(_taken(known, (daemon.pid, *_balancers(config)))) if daemon.pid else (),
         leftovers=() if daemon.pid else tuple(_left_in(config.runtime)),
         **kernel._asdict(),
     )
@@ -91,7 +93,7 @@ def _daemon(config: Config) -> DaemonFacts:
     except (OSError, ValueError):
         return DaemonFacts()
     limit = next((line.split()[3] for line in limits.splitlines() if line.startswith("Max open files")), "0")
-    plane = config.runtime / "network" / "plane"
+    plane = config.runtime / "network" / NAME_FILE
     return DaemonFacts(
         pid=pid,
         descriptors=descriptors,
@@ -106,14 +108,24 @@ def daemon_pid(config: Config) -> int:
     return pid if pid and any(lives(pid, word) for word in _DAEMON) else 0
 
 
-def _taken(known: Known, daemon: int) -> Iterator[Taken]:
-    """Published ports that a program other than the daemon listens on."""
+def _balancers(config: Config) -> Iterator[int]:
+    """The process that listens in the daemon's place where the kernel may not be programmed."""
+    control = os.fsencode(config.runtime / "network" / SOCKET)
+    for line in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if control in line.read_bytes().split(b"\0"):
+                yield int(line.parent.name)
+
+
+def _taken(known: Known, ours: Collection[int]) -> Iterator[Taken]:
+    """Published ports that a program other than ours listens on."""
+    named = tuple(f"(process {pid})" for pid in ours)
     for service in known.view.services.values():
         for port in service.ports:
             protocol = port.protocol or "tcp"
             if port.publish_mode == "host" or not port.published_port or protocol not in ("tcp", "udp"):
                 continue
-            others = [who for who in listeners(protocol, port.published_port, port.host_ip) if f"(process {daemon})" not in who]
+            others = [who for who in listeners(protocol, port.published_port, port.host_ip) if not who.endswith(named)]
             if others:
                 yield Taken(protocol=protocol, port=port.published_port, service=service.name, by=", ".join(others))
 

@@ -8,7 +8,8 @@ among some, is the best of those too: a node that chooses among its own tasks fi
 
 import hashlib
 import struct
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 SLOTS = 512
@@ -21,6 +22,12 @@ def owners(backends: Mapping[str, str]) -> dict[str, str]:
     if not backends:
         return {}
     return {str(slot): backends[owner] for slot, owner in enumerate(_winners(tuple(sorted(backends))))}
+
+
+def ranked(backends: Iterable[str], client: str) -> list[str]:
+    """The backends in the order in which this client is led to them, where no kernel hashes its address: another slot, the same numbers."""
+    slot = zlib.crc32(client.encode()) % SLOTS
+    return sorted(backends, key=lambda name: (_numbers(name)[slot], name), reverse=True)
 
 
 @lru_cache(maxsize=1024)

@@ -1,4 +1,5 @@
-"""A question to a port of a task, asked inside its own network namespace: no rule of the host's is in the way."""
+"""A question to a port of a task, asked inside its own network namespace: no rule of the host's is in the way. Or, where namespaces
+may not be entered, from the host."""
 
 import asyncio
 import socket
@@ -17,8 +18,8 @@ def address_of(task: AssignedTask, container: ContainerState) -> str:
     return next(filter(None, (*own, *container.addresses.values())), LOOPBACK)
 
 
-async def ask(pid: int, address: str, port: int, request: bytes) -> bytes:
-    """The first line of the answer; nothing without a request. Raises OSError."""
+async def ask(pid: int | None, address: str, port: int, request: bytes) -> bytes:
+    """The first line of the answer; nothing without a request. `pid`: whose namespace it is asked in; None: our own. Raises OSError."""
     with await asyncio.to_thread(_socket_inside, pid) as line:
         loop = asyncio.get_running_loop()
         await loop.sock_connect(line, (address, port))
@@ -31,8 +32,8 @@ async def ask(pid: int, address: str, port: int, request: bytes) -> bytes:
         return answer.partition(b"\n")[0]
 
 
-def _socket_inside(pid: int) -> socket.socket:
-    with inside(of_pid(pid)):
+def _socket_inside(pid: int | None) -> socket.socket:
+    with inside(None if pid is None else of_pid(pid)):
         line = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     line.setblocking(False)
     return line

@@ -5,6 +5,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from cluster.api.values import Value
+from node_agent.network.netns import identity, of_pid
 
 _ESTABLISHED, _LISTEN = "01", "0A"
 _LOOPBACK = ("127.", "0.0.0.1")
@@ -82,3 +83,10 @@ def sockets_of(pid: int) -> list[Socket]:
         except (FileNotFoundError, ProcessLookupError):
             continue
     return found
+
+
+def open_in(pid: int, namespace: int, addresses: Iterable[str]) -> int:
+    """`open_to` these addresses in the process's namespace; 0 if it is in that one no more."""
+    if not pid or identity(of_pid(pid)) != namespace:
+        return 0
+    return open_to(filter(None, addresses), sockets_of(pid))

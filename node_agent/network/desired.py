@@ -93,6 +93,7 @@ def desired(
         nodes=tunnels[-1].entries if view.ingress_subnet else {},
         subnets=tuple(subnet for subnet, _ in bridges),
         gateways=tuple(address for _, address in bridges),
+        unlinked=tuple(sorted(peer.addr for peer in view.peers.values() if not peer.linked)),
     )
     return Desired(
         tunnels={tunnel.device: tunnel for tunnel in tunnels},

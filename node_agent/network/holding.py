@@ -64,7 +64,7 @@ class PortHolder:
     def _try(self, port: Port, taken: dict[Port, str], besides: set[tuple[str, str, int]]) -> None:
         protocol, host_ip, number = port
         try:
-            self._held[port] = None if number == NAMES_PORT else _bind(socket.AF_INET, protocol, host_ip, number)
+            self._held[port] = None if number == NAMES_PORT else bind(socket.AF_INET, protocol, host_ip, number)
         except OSError as refused:
             if refused.errno == errno.EADDRNOTAVAIL:  # a port for one address, and another node's: nothing comes in here by it
                 self._held[port] = None
@@ -80,12 +80,12 @@ class PortHolder:
             everywhere = [one for one in others if one.address in ("0.0.0.0", "::", host_ip)]
             if everywhere:
                 del self._held[port]
-                taken[port] = _names(everywhere)
+                taken[port] = holders(everywhere)
                 return
             besides |= {(one.address, protocol, number) for one in others if ":" not in one.address}
         if protocol == "tcp" and not host_ip and number not in (*self.relays, NAMES_PORT):
             with suppress(OSError):  # no IPv6 here, or the port is somebody's there: IPv4 alone, then
-                self.relays[number] = _bind(socket.AF_INET6, protocol, "", number)
+                self.relays[number] = bind(socket.AF_INET6, protocol, "", number)
                 self._bound.append((port, self.relays[number]))
 
     def _free(self, port: Port) -> None:
@@ -100,7 +100,8 @@ class PortHolder:
             self._free(port)
 
 
-def _bind(family: socket.AddressFamily, protocol: str, host_ip: str, number: int) -> socket.socket:
+def bind(family: socket.AddressFamily, protocol: str, host_ip: str, number: int) -> socket.socket:
+    """A socket that has the port, not yet listening. Raises OSError."""
     made = socket.socket(family, _KINDS[protocol])
     try:
         if family == socket.AF_INET6:
@@ -120,7 +121,7 @@ def listeners(protocol: str, number: int, host_ip: str) -> list[str]:
     return _owners([one for one in bound_to(protocol, number) if one.address in ("0.0.0.0", "::", host_ip)])
 
 
-def _names(others: list[Bound]) -> str:
+def holders(others: list[Bound]) -> str:
     """Who has it, as far as /proc tells."""
     return ", ".join(_owners(others)) or "another program"
 

@@ -48,7 +48,7 @@ class Published(Value, frozen=True, kw_only=True):
     leaving: tuple[str, ...] = ()
     """Tasks on this node that were taken out here, while other nodes may not have heard of it."""
     remote: Mapping[str, int] = {}
-    """link address of another node -> its ready tasks."""
+    """Where another node is reached (its link address, if both are on the link) -> its ready tasks."""
     near_first: bool = False
     """Tasks of this node go before those of others."""
     clients: Mapping[str, str] = {}
@@ -100,7 +100,12 @@ def ingress_chains(ports: list[Published], *, mark_base: int, numbers: Mapping[i
         # Tasks ask their names of the gateways, and hosts theirs of servers in 127.0.0.0/8: a published port 53 takes neither.
         "c_pre": Chain(
             hook="type nat hook prerouting priority -100",
-            rules=(f'iifname "{LINK_DEVICE}" meta l4proto . th dport vmap @arrived', "ip daddr @gateways th dport 53 accept", *here),
+            rules=(
+                f'iifname "{LINK_DEVICE}" meta l4proto . th dport vmap @arrived',
+                "ip saddr @unlinked fib daddr type local meta l4proto . th dport vmap @arrived",
+                "ip daddr @gateways th dport 53 accept",
+                *here,
+            ),
         ),
         "c_out": Chain(
             hook="type nat hook output priority -100",
@@ -113,6 +118,8 @@ def ingress_chains(ports: list[Published], *, mark_base: int, numbers: Mapping[i
                 f"ct mark & {ours:#x} != 0 ct original ip saddr @inside masquerade",
                 # A node that asks another one for a task of its own would see its own address come in from outside.
                 f'oifname "{LINK_DEVICE}" ip saddr . ip daddr @returning masquerade',
+                # A node that is not on the link answers whom it sees.
+                f"ct mark & {ours:#x} != 0 ip daddr @unlinked masquerade",
             ),
         ),
         # The packet around ours inherits the mark and would be routed into the link itself.
@@ -137,7 +144,8 @@ def ingress_chains(ports: list[Published], *, mark_base: int, numbers: Mapping[i
     for port in ports:
         chains[_chain("n", port)] = Chain(rules=(f"ct mark set ct mark | {ours:#x}", *_spread("n", port, list(_everywhere(port)))))
         if port.arriving:
-            chains[_chain("l", port)] = Chain(rules=_spread("l", port, [(f"{address} . {port.target}", 1) for address in port.arriving]))
+            tasks = [(f"{address} . {port.target}", 1) for address in port.arriving]
+            chains[_chain("l", port)] = Chain(rules=(f"ct mark set ct mark | {ours:#x}", *_spread("l", port, tasks)))
     return chains
 
 
@@ -152,6 +160,8 @@ class Places(Value, frozen=True, kw_only=True):
     """Where tasks of this node are."""
     gateways: tuple[str, ...] = ()
     """Where they ask for names."""
+    unlinked: tuple[str, ...] = ()
+    """The addresses of nodes that are not on the link."""
 
 
 def ingress_lookups(ports: list[Published], places: Places, *, mark_base: int, holding: Holding = NOTHING_HELD) -> dict[str, Lookup]:
@@ -172,6 +182,7 @@ def ingress_lookups(ports: list[Published], places: Places, *, mark_base: int, h
             type=f"ipv4_addr . {by_port}", elements={f"{addr} . {proto} . {port}": "" for addr, proto, port in sorted(holding.besides)}
         ),
         "held": Lookup(type=by_port, elements={f"{port.protocol} . {port.port}": "" for port in entering if port.port != NAMES_PORT}),
+        "unlinked": Lookup(type="ipv4_addr", elements=dict.fromkeys(places.unlinked, "")),
         "gateways": Lookup(type="ipv4_addr", elements=dict.fromkeys(places.gateways, "")),
         "returning": Lookup(type="ipv4_addr . ipv4_addr", elements={f"{addr} . {link}": "" for link, addr in places.nodes.items()}),
         "published": Lookup(

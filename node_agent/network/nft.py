@@ -41,12 +41,8 @@ class LibraryRuleset:
     def __init__(self, namespace: str | Path | None, library: ctypes.CDLL) -> None:
         self._lib = library
         with inside(namespace):
+            self._generation = _GenerationSocket()  # first: where there is no such socket, the library would end the process
             self._context: int | None = library.nft_ctx_new(0)
-            try:
-                self._generation = _GenerationSocket()
-            except OSError:
-                library.nft_ctx_free(self._context)
-                raise
         library.nft_ctx_buffer_output(self._context)
         library.nft_ctx_buffer_error(self._context)
 

@@ -53,6 +53,12 @@ class _Nodes(Value, frozen=True, kw_only=True):
         """The other node that it runs on."""
         return None if backend.node_id == self.me.node_id else self.peers.get(backend.node_id)
 
+    def way_to(self, peer: Peer) -> str:
+        """Where its published ports are reached from here: over the link if both are on it. Empty while there is none."""
+        if not (self.me.linked and peer.linked):
+            return peer.addr
+        return link_address(self.link_subnet, peer.number) if self.link_subnet else ""
+
     def near(self, service: ServiceEndpoint, ready: Iterable[Backend]) -> list[Backend]:
         """Those that are preferred to the others."""
         return [backend for backend in ready if service.prefer_local and backend.node_id == self.me.node_id]
@@ -187,12 +193,12 @@ def _published(service: ServiceEndpoint, nodes: _Nodes, ready: list[Backend], ow
 
 
 def _places(nodes: _Nodes, ready: Iterable[Backend], reaches: Mapping[Id, str]) -> dict[Id, str]:
-    """Task -> where it is reached from here: its own address, or the link address of its node."""
+    """Task -> where it is reached from here: its own address, or where its node is."""
     found = {}
     for backend in ready:
         peer = nodes.elsewhere(backend)
-        if peer is not None and nodes.link_subnet:
-            found[backend.task_id] = link_address(nodes.link_subnet, peer.number)
+        if peer is not None and (way := nodes.way_to(peer)):
+            found[backend.task_id] = way
         elif peer is None and reaches.get(backend.task_id):
             found[backend.task_id] = reaches[backend.task_id]
     return found
@@ -202,9 +208,8 @@ def _weights(nodes: _Nodes, ready: Iterable[Backend]) -> dict[str, int]:
     weights: dict[str, int] = {}
     for backend in ready:
         peer = nodes.elsewhere(backend)
-        if peer is not None and nodes.link_subnet:
-            address = link_address(nodes.link_subnet, peer.number)
-            weights[address] = weights.get(address, 0) + 1
+        if peer is not None and (way := nodes.way_to(peer)):
+            weights[way] = weights.get(way, 0) + 1
     return weights
 
 

@@ -21,9 +21,10 @@ from cluster.api.assignment import AssignedTask
 from cluster.api.endpoint import EndpointUpdate, OverlayNetwork
 from cluster.api.ids import Id
 from node_agent.network import asking, memory, view
+from node_agent.network.balance.driver import stop_left
 from node_agent.network.bridges import Bridges
 from node_agent.network.commits import Commits
-from node_agent.network.connections import listening, open_to, sockets_of
+from node_agent.network.connections import listening, open_in, sockets_of
 from node_agent.network.crypt.driver import Encryption, choose
 from node_agent.network.desired import Desired, desired, mtu_of
 from node_agent.network.dns.client import NameServer, NameServerGone
@@ -35,7 +36,7 @@ from node_agent.network.naming import GATEWAY_BRIDGE
 from node_agent.network.netns import identity, of_pid
 from node_agent.network.parts import Part, Parts
 from node_agent.network.ports import EngineNetworks
-from node_agent.network.relay import Relay
+from node_agent.network.relay import Relay, by_ipv4
 from node_agent.network.sandbox import engine_networks, predefined_network, resolv_conf_of
 from node_agent.network.trouble import Trouble, held_ports
 from node_agent.network.view import Known, LocalTask, View
@@ -84,7 +85,7 @@ class Plane:
         self._kernel: Kernel | None = None
         self._bridges = Bridges(engine, lambda: self._in_worker(lambda kernel: kernel.host_routes()))
         self._ports = PortHolder(namespace)
-        self._relay = Relay(namespace)
+        self._relay: Relay[int] = Relay(namespace, by_ipv4)
         self._trouble = Trouble(on_trouble)
         self._commits: Commits | None = None
         self._names = NameServer(control=runtime / "dns.sock", namespace=namespace, resolv_conf=resolv_conf)
@@ -108,6 +109,7 @@ class Plane:
         self._runtime.mkdir(parents=True, exist_ok=True)
         self._known = await asyncio.to_thread(memory.load, self._state)
         self._commits = Commits(self._namespace)
+        await stop_left(self._runtime)
         await self.repair()
 
     async def close(self) -> None:
@@ -128,6 +130,7 @@ class Plane:
             self._known = Known()
             await self._names.stop()
             await self.encryption.stop()
+            await stop_left(self._runtime)
             self._give_up_ports()
             await self._in_worker(lambda kernel: kernel.clear(mark_base))
             await self._bridges.look()
@@ -374,10 +377,9 @@ class Plane:
 
     async def open_connections(self, task_id: Id) -> int:
         local = self._known.tasks.get(task_id)
-        if local is None or not local.pid or identity(of_pid(local.pid)) != local.namespace:
+        if local is None:
             return 0
-        sockets = await asyncio.to_thread(sockets_of, local.pid)
-        return open_to(filter(None, (*local.addresses.values(), local.gateway_address)), sockets)
+        return await asyncio.to_thread(open_in, local.pid, local.namespace, (*local.addresses.values(), local.gateway_address))
 
     async def listening(self, task_id: Id) -> frozenset[int] | None:
         local = self._known.tasks.get(task_id)

@@ -49,11 +49,15 @@ class Skipping(Protocol):
 
 
 def addresses_of(known: Known, node_id: Id) -> dict[Id, str]:
-    """The other nodes on the link, each with its address there."""
+    """The other nodes, each with its address on the link; with that on the underlay, if one of us is not on the link."""
     view = known.view
+    me = view.peers.get(node_id)
+    others = [peer for peer in view.peers.values() if peer.node_id != node_id]
+    linked = me is None or me.linked
+    direct = {peer.node_id: peer.addr for peer in others if not (linked and peer.linked)}
     if not view.ingress_subnet:
-        return {}
-    return {peer.node_id: link_address(view.ingress_subnet, peer.number) for peer in view.peers.values() if peer.node_id != node_id}
+        return direct
+    return direct | {peer.node_id: link_address(view.ingress_subnet, peer.number) for peer in others if peer.node_id not in direct}
 
 
 def silent_nodes(addresses: Mapping[Id, str], heard: Mapping[str, float], *, since: float, now: float) -> frozenset[Id]:

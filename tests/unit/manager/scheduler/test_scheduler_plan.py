@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from cluster.api.changes import Change, ChangeSet, Put, TaskChange
 from cluster.api.objects import EngineDescription, Node, NodeDescription, NodeStatus, Service, Task, TaskStatus
@@ -18,6 +19,7 @@ from cluster.api.specs import (
     LogDriver,
     Mount,
     NamedResource,
+    NetworkAttachmentConfig,
     NodeSpec,
     Placement,
     PlacementPreference,
@@ -31,6 +33,7 @@ from cluster.api.specs import (
     VolumeOptions,
 )
 from cluster.api.states import Availability, NodeState, Role, TaskState
+from manager.scheduler.explain import refusals
 from manager.scheduler.plan import Placed, plan
 from manager.scheduler.roster import Roster
 from manager.store.apply import apply
@@ -87,6 +90,7 @@ def service(
     ports: tuple[PortConfig, ...] = (),
     log_driver: str = "",
     volume_driver: str = "",
+    networks: tuple[str, ...] = (),
 ) -> Put:
     generic = (GenericResource(discrete_resource_spec=DiscreteResource(kind="gpu", value=gpus)),) if gpus else ()
     reserved = Reservations(nano_cpus=int(cpus * SECOND), memory_bytes=memory, generic_resources=generic)
@@ -94,6 +98,7 @@ def service(
     template = TaskSpec(
         container_spec=ContainerSpec(image="x", mounts=(mount,) if volume_driver else ()),
         log_driver=LogDriver(name=log_driver) if log_driver else None,
+        networks=tuple(NetworkAttachmentConfig(target=name) for name in networks),
         resources=Resources(reservations=reserved) if reserved != Reservations() else None,
         placement=Placement(
             constraints=constraints,
@@ -338,6 +343,18 @@ def test_a_node_needs_the_plugins_that_a_task_names() -> None:
     assert (places(now, "s1"), places(now, "s2")) == ({"b": 1}, {"b": 1})
     now = placed(waiting(after(service("s3", volume_driver="ceph"), now=now), 1, "s3"))
     assert why(now, "s3") == "no suitable node (missing plugin on 2 nodes)"
+
+
+def test_a_task_on_an_overlay_needs_a_node_whose_kernel_balances_and_others_do_not() -> None:
+    user = replace(node("a").object, description=NodeDescription(hostname="host-a", linked=False))
+    now = after(Put(object=user), node("b"), service("s1", networks=("front",)), service("s2", networks=("host",)), service("s3"))
+    now = placed(waiting(waiting(waiting(now, 2, "s1"), 2, "s2"), 2, "s3"))
+    assert places(now, "s1") == {"b": 2}
+    assert places(now, "s2").keys() | places(now, "s3").keys() == {"a", "b"}
+    alone = placed(waiting(after(Put(object=user), service("s1", networks=("front",))), 1))
+    assert why(alone) == "no suitable node (no overlay networks on 1 node)"
+    (refusal,) = refusals(alone, alone.tasks["s1-00001"])
+    assert refusal.texts == ("network: needs overlay networks; host-a balances in userspace and has none",)
 
 
 def test_a_constraint_that_cannot_be_read_suits_no_node() -> None:

@@ -210,6 +210,32 @@ def test_a_firewall_that_eats_our_traffic_is_found_with_its_rule(rule: str, what
     assert all(one.cure for one in found)
 
 
+BALANCING = replace(WELL.daemon, data_plane="userspace, since the daemon runs without CAP_NET_ADMIN: a process balances")
+
+
+def test_a_node_that_balances_in_userspace_is_told_what_it_lacks_and_not_what_its_kernel_does() -> None:
+    facts = changed(daemon=BALANCING, lacking={"VXLAN": "Operation not permitted"})
+    assert [(one.about, one.level) for one in checks.features(facts)] == [("data plane", WARN)]
+    assert next(checks.features(facts)).text == f"in {BALANCING.data_plane}"
+    assert "data plane: userspace" in next(checks.daemon(facts)).text
+    assert "since" not in next(checks.daemon(facts)).text
+
+
+@pytest.mark.parametrize(
+    ("rule", "what"),
+    [
+        ("-A INPUT -p tcp -m tcp --dport 4789 -j DROP", "connections that nodes relay from 10.0.0.2 (4789/tcp) is dropped"),
+        ("-A INPUT -p udp -m udp --dport 4789 -j DROP", "datagrams that nodes relay from 10.0.0.2 (4789/udp) is dropped"),
+        ("-A INPUT -p tcp -m tcp --dport 8080 -j DROP", "traffic of service web's port 8080/tcp is dropped"),
+    ],
+)
+def test_nor_what_eats_traffic_that_it_does_not_have(rule: str, what: str) -> None:
+    balances = replace(WELL.known, view=replace(WELL.known.view, peers={"me": replace(ME, linked=False), "other": OTHER}))
+    saved = f"*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n{rule}\nCOMMIT\n"
+    facts = changed(daemon=BALANCING, known=balances, firewalls=(iptables_rules.read(saved, tool="iptables"),))
+    assert [one.text.partition(" (iptables")[0] for one in firewall(facts)] == [what]
+
+
 def test_a_line_a_finding_and_under_it_its_cure() -> None:
     found = [checks.ok("disk", "fine"), checks.fail("certificate", "expired", "join again")]
     assert table(found).splitlines() == ["ok    disk         fine", "fail  certificate  expired", "                   -> join again"]

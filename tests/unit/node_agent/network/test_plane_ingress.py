@@ -19,7 +19,7 @@ def test_a_task_counts_once_wherever_it_is() -> None:
 
 def test_what_comes_from_another_node_goes_to_a_task_of_this_one() -> None:
     chains = ingress_chains([WEB], mark_base=20, numbers={})
-    assert chains["l_tcp_8080"].rules == ("meta l4proto tcp dnat to numgen random mod 2 map { 0 : 10.0.1.2 . 80, 1 : 10.0.1.3 . 80 }",)
+    assert chains["l_tcp_8080"].rules[-1] == "meta l4proto tcp dnat to numgen random mod 2 map { 0 : 10.0.1.2 . 80, 1 : 10.0.1.3 . 80 }"
     lookups = ingress_lookups([WEB], Places(), mark_base=20)
     assert lookups["arrived"].elements == {"tcp . 8080": "goto l_tcp_8080"}
 
@@ -58,9 +58,9 @@ def test_a_task_that_leaves_gets_what_other_nodes_still_send_and_nothing_from_he
     port = Published(protocol="tcp", port=8080, target=80, leaving=("10.0.1.2",), remote={"10.96.0.2": 1})
     chains = ingress_chains([port], mark_base=20, numbers={})
     assert chains["n_tcp_8080"].rules[-1] == "meta l4proto tcp dnat to 10.96.0.2:8080"
-    assert chains["l_tcp_8080"].rules == ("meta l4proto tcp dnat to 10.0.1.2:80",)
+    assert chains["l_tcp_8080"].rules[-1] == "meta l4proto tcp dnat to 10.0.1.2:80"
     stays = Published(protocol="tcp", port=8080, target=80, local=("10.0.1.3",), leaving=("10.0.1.2",))
-    assert ingress_chains([stays], mark_base=20, numbers={})["l_tcp_8080"].rules == ("meta l4proto tcp dnat to 10.0.1.3:80",)
+    assert ingress_chains([stays], mark_base=20, numbers={})["l_tcp_8080"].rules[-1] == "meta l4proto tcp dnat to 10.0.1.3:80"
 
 
 def test_a_port_that_somebody_else_has_is_left_to_them_and_still_taken_from_other_nodes() -> None:
@@ -127,3 +127,11 @@ def test_only_nodes_of_the_cluster_may_send_into_an_overlay() -> None:
 
 def test_docker_is_told_to_let_pass_what_carries_our_mark() -> None:
     assert docker_user_rule(20) == ("-m", "connmark", "--mark", "0x80000/0x80000", "-j", "ACCEPT")
+
+
+def test_a_node_off_the_link_is_answered_by_the_address_that_it_asked_and_spread_to_no_further_node() -> None:
+    chains = ingress_chains([WEB], mark_base=20, numbers={})
+    assert "ip saddr @unlinked fib daddr type local meta l4proto . th dport vmap @arrived" in chains["c_pre"].rules
+    assert f"ct mark & {ours_bit(20):#x} != 0 ip daddr @unlinked masquerade" in chains["c_post"].rules
+    assert chains["l_tcp_8080"].rules[0] == f"ct mark set ct mark | {ours_bit(20):#x}", "or Docker's FORWARD policy would drop it"
+    assert ingress_lookups([WEB], Places(unlinked=("10.99.0.3",)), mark_base=20)["unlinked"].elements == {"10.99.0.3": ""}

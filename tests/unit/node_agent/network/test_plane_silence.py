@@ -63,6 +63,13 @@ def test_the_other_nodes_are_asked_at_their_addresses_on_the_link() -> None:
     assert addresses_of(Known(), "node1") == {}
 
 
+def test_one_that_is_not_on_the_link_is_asked_at_its_own_address_and_asks_there() -> None:
+    peers = {**known().view.peers, "node3": msgspec.structs.replace(PEERS[2], linked=False)}
+    mixed = Known(view=msgspec.structs.replace(known().view, peers=peers))
+    assert addresses_of(mixed, "node1") == {"node2": link_address(LINK, 2), "node3": "192.0.2.3"}
+    assert addresses_of(mixed, "node3") == {"node1": "192.0.2.1", "node2": "192.0.2.2"}
+
+
 def test_a_node_is_silent_three_seconds_after_its_last_answer_or_after_the_first_question() -> None:
     addresses = {"node2": "10.96.0.2", "node3": "10.96.0.3"}
     heard = {"10.96.0.2": 12.0, "10.96.0.9": 1.0}
