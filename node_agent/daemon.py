@@ -44,7 +44,7 @@ from node_agent.inventory import Inventory
 from node_agent.leaving import clear
 from node_agent.local_swarm import LocalSwarm
 from node_agent.metrics import Metrics, NodeCollector, NothingElse, SwarmCollector
-from node_agent.network.crypt.driver import announcement, driver_name
+from node_agent.network.crypt.driver import NoDriver, announcement, driver_name
 from node_agent.network.data_plane import choose
 from node_agent.network.engine_networks import DockerNetworks
 from node_agent.parts import NodeParts
@@ -137,12 +137,12 @@ async def _serve(config: Config, reload: Reload, *, sockets: Sockets, state: Sta
             feature_level=config.feature_level,
         )
         loops = (Watchdog().run, inventory.run, swarm.run)
-        product = Product(version=VERSION, encryption=driver_name(), warnings=data_plane.warnings)
+        product = Product(version=VERSION, encryption=NoDriver.name if data_plane.reason else driver_name(), warnings=data_plane.warnings)
         answering = _answering(config, sockets, swarm, engine, clock, networks=networks, product=product)
         async with background(*loops, *answering), _signals(partial(_reload, reload, inventory)) as told:
             machine.tame_collector()
             machine.notify("READY=1")
-            chosen = f"data plane: {data_plane.name}; encrypted networks: {announcement()}"
+            chosen = f"data plane: {data_plane.name}; encrypted networks: {'none here' if data_plane.reason else announcement()}"
             log.info("shoald %s is ready: %s; %s", VERSION, ", ".join(config.hosts), chosen)
             await told.wait()
             machine.notify("STOPPING=1")

@@ -14,7 +14,7 @@ from cluster.api.objects import EngineDescription, NodeDescription
 from cluster.api.specs import DiscreteResource, GenericResource, NamedResource, Platform, Reservations
 from node_agent.addresses import routes
 from node_agent.config import Config
-from node_agent.network.crypt.driver import driver_name
+from node_agent.network.crypt.driver import NoDriver, driver_name
 from worker.ports import Engine, EngineError, EngineInfo
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class Inventory:
             memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         )
         self._trouble: tuple[str, ...] = ()
-        self._encryption = driver_name()
+        self._encryption = driver_name() if linked else NoDriver.name
         self.description = Latest(self._describe())
 
     def _describe(self) -> NodeDescription:

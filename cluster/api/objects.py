@@ -63,7 +63,8 @@ class NodeDescription(Value, frozen=True, kw_only=True):
     trouble: tuple[str, ...] = ()
     """Ours: what is wrong on the host that users of the cluster should know; shown as the node's status message."""
     linked: bool = True
-    """Ours: its kernel balances, so it is on the node link and has overlays; see `endpoint.Peer`."""
+    """Ours: its kernel balances, so it is on the node link and has overlays; see `endpoint.Peer`. Not behind a feature level: every
+    session tells it anew, and an older manager takes the node for one that refuses some tasks."""
 
 
 class NodeStatus(Value, frozen=True, kw_only=True):

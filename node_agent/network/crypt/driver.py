@@ -50,8 +50,10 @@ def driver_name() -> str:
 
 
 def announcement() -> str:
-    """The same, with what to do about it where there is none."""
-    return f"{NoDriver.name} here, {reason}" if (reason := why_not()) else UserspaceDriver.name
+    """The same with why, and what to do about it where there is none."""
+    if reason := why_not():
+        return f"{NoDriver.name} here, {reason}"
+    return f"{UserspaceDriver.name}, AES-256-GCM by a process (there is no driver for the kernel's ESP or WireGuard: docs/adr/0005)"
 
 
 class UserspaceDriver:
