@@ -2,6 +2,9 @@
 
 Calls whose caller matters (a node's own session, its certificate, its membership) are not passed on: they are refused with the leader's
 address, and the node goes there itself. During an election both kinds wait for its outcome.
+
+What was passed on once is not passed on again, nor does it wait: whoever passed it on asks elsewhere as soon as another one leads, and may
+have told its client of a refusal there by the time that a second way to the leader would do what was refused.
 """
 
 import asyncio
@@ -76,10 +79,10 @@ class Gateway:
         self._remotes = remotes
 
     # -- passed on ---------------------------------------------------------------------------------------------------------------
-    async def execute(self, caller: Caller, request: Command) -> Outcome:
+    async def have_executed(self, caller: Caller, request: Command) -> Outcome:
         return await self._pass_on(caller, request, lambda leading: leading.control.execute, ControlAPI.execute)
 
-    async def admit(self, caller: Caller, request: AdmissionRequest) -> Admitted:
+    async def have_admitted(self, caller: Caller, request: AdmissionRequest) -> Admitted:
         return await self._pass_on(caller, request, lambda leading: leading.certificates.admit, NodeCA.admit)
 
     async def order(self, caller: Caller, request: LogOrder) -> Taken:
@@ -130,6 +133,13 @@ class Gateway:
             raise NoLeader(f"{address} does not lead any more")
         return answers[0]
 
+    # -- what was passed on to this manager: done now, or not at all --------------------------------------------------------------
+    async def execute(self, caller: Caller, request: Command) -> Outcome:
+        return await self._now_here().control.execute(caller, request)
+
+    async def admit(self, caller: Caller, request: AdmissionRequest) -> Admitted:
+        return await self._now_here().certificates.admit(caller, request)
+
     # -- only where the leader is ---------------------------------------------------------------------------------------------------
     async def session(self, caller: Caller, requests: AsyncIterator[FromNode]) -> AsyncIterator[ToNode]:
         leading = await self._here()
@@ -154,6 +164,9 @@ class Gateway:
 
     async def _here(self) -> Leading:
         await self._leadership.wait_leader()
+        return self._now_here()
+
+    def _now_here(self) -> Leading:
         leading = self._leadership.leading()
         if leading is None:
             elsewhere = NoLeader("this manager does not lead")

@@ -133,7 +133,7 @@ class Manager:
     async def execute(self, command: Command) -> Outcome:
         """Have the leader do it; once this returns, `read` here shows it."""
         me = Caller(node_id=self._parts.node_id, role=Role.MANAGER)
-        outcome = await self.gateway.execute(me, command)
+        outcome = await self.gateway.have_executed(me, command)
         await self._wait_applied(outcome.version)
         return outcome
 
@@ -164,7 +164,7 @@ class Manager:
 
     async def admit(self, request: AdmissionRequest) -> Admitted:
         """For the bootstrap server: a node that wants to join, passed on to the leader."""
-        return await self.gateway.admit(Caller(node_id=self._parts.node_id, role=Role.MANAGER), request)
+        return await self.gateway.have_admitted(Caller(node_id=self._parts.node_id, role=Role.MANAGER), request)
 
     def members(self) -> Mapping[Id, MemberView]:
         status = self._raft.status()

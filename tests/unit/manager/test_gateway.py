@@ -61,7 +61,7 @@ class Cluster:
 
     async def ask(self) -> Outcome:
         async with asyncio.timeout(5):
-            return await self.gateway.execute(ME, COMMAND)
+            return await self.gateway.have_executed(ME, COMMAND)
 
 
 class Peer:
@@ -157,3 +157,15 @@ async def test_what_only_the_leader_does_itself_is_refused_with_its_address() ->
     with pytest.raises(NoLeader, match="does not lead") as refused:
         await Cluster().gateway.leave(ME, Taken())
     assert refused.value.leader_addr == "m1"
+
+
+@pytest.mark.parametrize("leader", ["m1", ""])
+async def test_what_was_passed_on_here_is_neither_passed_on_again_nor_kept_for_later(leader: str) -> None:
+    """Its sender asks the next leader, is refused there and says so: then no second copy may come and do it all the same."""
+    cluster = Cluster()
+    cluster.leader.set(leader)
+    cluster.answers = {"m1": [done]}
+    with pytest.raises(NoLeader, match="does not lead") as refused:
+        await cluster.gateway.execute(ME, COMMAND)
+    assert refused.value.leader_addr == leader
+    assert cluster.asked == []
