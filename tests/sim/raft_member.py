@@ -53,6 +53,9 @@ class Surroundings(Protocol):
 class SimMember:
     """A member's disk, and its process while that runs."""
 
+    waits_to_be_counted_out = True
+    """Once its disk is lost; see node_agent.manager_side."""
+
     def __init__(self, me: MemberId, *, world: Surroundings, checks: Checks, rng: Random, storage: MemoryStorage) -> None:
         self.me = me
         self.storage = storage
@@ -86,6 +89,9 @@ class SimMember:
     def crash(self) -> None:
         self.is_up = False
         self.storage.crash()
+
+    def lose_disk(self) -> None:
+        self.storage = MemoryStorage()
 
     def step(self, *events: Event) -> None:
         """Together, then whatever their effects lead to at once."""

@@ -55,6 +55,12 @@ class AnswersBeforeSync(SimMember):
         self.step(Persisted(ticket=order.ticket))
 
 
+class VotesWithoutItsLog(SimMember):
+    """Its disk was lost, and it goes on as the member that it was (thesis 3.8)."""
+
+    waits_to_be_counted_out = False
+
+
 # In the core
 
 
@@ -137,4 +143,5 @@ CORE_MUTANTS: dict[str, Rule] = {
 DISK_MUTANTS: dict[str, type[SimMember]] = {
     "forgets its vote": ForgetsItsVote,
     "acknowledges before the sync": AnswersBeforeSync,
+    "votes without its log": VotesWithoutItsLog,
 }

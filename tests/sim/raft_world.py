@@ -47,6 +47,10 @@ class World:
         self._order = 0
         self._cut: Counter[tuple[MemberId, MemberId]] = Counter()
         self._busy: set[MemberId] = set()
+        self._lost: MemberId | None = None
+        """Whose disk was lost, until it was counted out."""
+        self._disks: Counter[MemberId] = Counter()
+        """How many each has lost: what was on its way to or from it then is lost as well, as connections end with the process."""
         self._payloads = 0
         self._loss = self.rng.choice((0.0, 0.02, 0.15))
         self._slow_disks = self.rng.random() < 0.4
@@ -68,7 +72,7 @@ class World:
     def _draw_kinds(self) -> list[Callable[[], None]]:
         """Each world suffers from some kinds of fault only, so that these come together more often."""
         kinds = [self._crash, self._crash_leader, self._cut_off, self._cut_off_leader, self._cut_some, self._change, self._power_failure,
-                 self._transfer, self._suspect]  # fmt: skip
+                 self._transfer, self._suspect, self._lose_disk]  # fmt: skip
         return self.rng.sample(kinds, k=self.rng.randint(2, 6))
 
     # Time
@@ -103,8 +107,13 @@ class World:
             if self.rng.random() < self._loss:
                 return
             copies += self.rng.random() < self._repeats
+        deliver = self._connected(sender, to, lambda: self._deliver(sender, to, message))
         for _ in range(copies):
-            self._after(self._delay(), lambda: self._deliver(sender, to, message))
+            self._after(self._delay(), deliver)
+
+    def _connected(self, sender: MemberId, to: MemberId, action: Callable[[], None]) -> Callable[[], None]:
+        before = (self._disks[sender], self._disks[to])
+        return lambda: action() if before == (self._disks[sender], self._disks[to]) else None
 
     def _delay(self) -> float:
         late = not self.is_calm and self.rng.random() < self._late
@@ -129,7 +138,7 @@ class World:
             if shipper.is_up and shipper.life == life:
                 shipper.step(SnapshotSent(to=to, index=snapshot.index, arrived=fits))
 
-        self._after(self.rng.uniform(0.5, 6.0), arrive)
+        self._after(self.rng.uniform(0.5, 6.0), self._connected(sender, to, arrive))
 
     def linger(self, member: MemberId) -> None:
         self._after(self.rng.uniform(0.02, 0.3), lambda: self._tell_commit(member))
@@ -199,7 +208,7 @@ class World:
     def _down(self, member: SimMember) -> None:
         member.crash()
         away = self.rng.uniform(0.01, 0.5) if self.rng.random() < 0.5 else self.rng.uniform(1.0, 15.0)
-        self._after(away, lambda: None if member.is_up else member.start())
+        self._after(away, lambda: None if member.is_up or member.me == self._lost else member.start())
 
     def _crash_leader(self) -> None:
         for leader in self.leaders():
@@ -255,6 +264,50 @@ class World:
         for leader in self.leaders():
             leader.step(TransferLeadership(to=self.rng.choice([None, *self.members])))
 
+    def _lose_disk(self) -> None:
+        """Of one member at a time, where a majority is left without it. It takes no part until it was counted out; then it begins anew."""
+        leader = self._leader_for_sure()
+        if self._lost is not None or leader is None or len(leader.core.state.voters) < 3:
+            return
+        log = leader.core.state.log
+        up = [member.id for member in log.membership.members if member.id in self.members and self.members[member.id].is_up]
+        if log.membership_index > log.commit or not up:
+            return
+        lost = self.members[self.rng.choice(up)]
+        lost.crash()
+        lost.lose_disk()
+        self._disks[lost.me] += 1
+        if lost.waits_to_be_counted_out:
+            self._lost = lost.me
+            self._after(self.rng.uniform(0.1, 5.0), partial(self._count_out, lost.me))
+        else:
+            lost.start()
+
+    def _count_out(self, lost: MemberId) -> None:
+        leader = self._leader_for_sure()
+        if leader is not None:
+            log = leader.core.state.log
+            if log.membership.find(lost) is None and log.membership_index <= log.commit:
+                self._lost = None
+                self.members[lost].start()
+                self._take_in(lost)
+                return
+            leader.step(ChangeMembership(request=0, change=Remove(id=lost)))
+        self._after(self.rng.uniform(0.1, 1.0), partial(self._count_out, lost))
+
+    def _take_in(self, anew: MemberId) -> None:
+        leader = self._leader_for_sure()
+        if leader is not None:
+            if leader.core.state.log.membership.find(anew) is not None:
+                return
+            leader.step(ChangeMembership(request=0, change=Add(id=anew, address="", promote=True)))
+        self._after(self.rng.uniform(0.1, 1.0), partial(self._take_in, anew))
+
+    def _leader_for_sure(self) -> SimMember | None:
+        """Nobody has a newer term, and something of this one is committed: its log has all that is."""
+        newest = max(member.core.state.term for member in self.members.values() if member.me != self._lost)
+        return next((one for one in self.leaders() if one.core.state.term == newest and one.core.state.has_settled), None)
+
     def _change(self) -> None:
         """One or two changes asked of whoever leads."""
         for leader in self.leaders():
@@ -265,6 +318,8 @@ class World:
 
     def _draw_change(self, leader: SimMember) -> Change | None:
         members = leader.core.state.log.membership.members
+        if self._lost is not None:
+            return None  # a majority might need it
         name = self.rng.choice(members).id
         kind = self.rng.random()
         if kind < 0.45 or len(leader.core.state.voters) <= 2:
@@ -284,7 +339,7 @@ class World:
         self.is_calm = True
         self._cut.clear()
         for member in self.members.values():
-            if not member.is_up:
+            if not member.is_up and member.me != self._lost:
                 member.start()
         for _ in range(60):
             self.run(self.now + 20)

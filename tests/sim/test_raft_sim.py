@@ -26,6 +26,7 @@ FOUND_BY_STORMS = (
     "votes twice in a term",
     "puts a snapshot over a newer log",
     "appends without comparing",
+    "votes without its log",
 )
 FOUND_BY_SCRIPTS = {
     "forgets its vote": "vote_survives",
