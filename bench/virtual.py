@@ -36,7 +36,7 @@ def described(number: int) -> NodeDescription:
 
 def ready_nodes(ids: Iterable[Id]) -> Iterator[Change]:
     for number, node_id in enumerate(ids):
-        yield Put(object=Node(id=node_id, description=described(number), status=NodeStatus(state=NodeState.READY)))
+        yield Put(object=Node(id=node_id, description=described(number), status=NodeStatus(state=NodeState.READY, addr="127.0.0.1")))
 
 
 def services(count: int, *, tasks: int) -> Iterator[Change]:

@@ -6,7 +6,7 @@ rest of the daemon is the listener's business; the session keeps the order, the 
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from random import Random
 from typing import Protocol, assert_never
@@ -16,7 +16,7 @@ from msgspec import Struct
 from cluster.aio.backoff import Backoff
 from cluster.aio.clock import Clock
 from cluster.aio.latest import Latest
-from cluster.aio.supervise import background
+from cluster.aio.supervise import background, first_of
 from cluster.api.assignment import (
     Assignments,
     Beat,
@@ -34,18 +34,38 @@ from cluster.api.assignment import (
     Welcome,
 )
 from cluster.api.errors import ShoalError, Unavailable
+from cluster.api.ids import Id
 from cluster.api.objects import NodeDescription
 from worker.assignments import OutOfStep
 from worker.lines import Line
 from worker.reporter import Reporter
-from worker.worker import Worker
 
-GREETING_WITHIN = 5.0
-"""Seconds that a manager has for its Welcome."""
+GREETING_WITHIN, GREETING_AT_MOST = 5.0, 40.0
+"""Seconds that a manager has for its Welcome; twice as many each time that it took longer, as it may be greeting a thousand others."""
 _log = logging.getLogger(__name__)
 
 SessionLine = Line[FromNode, ToNode]
 Connect = Callable[[ManagerAddr], AbstractAsyncContextManager[SessionLine]]
+
+
+class Tasks(Protocol):
+    """The node's tasks, as far as a session concerns them: `worker.Worker`."""
+
+    @property
+    def assignment_version(self) -> int:
+        """What a Hello says we have; 0 for nothing."""
+        ...
+
+    @property
+    def live_tasks(self) -> tuple[Id, ...]: ...
+
+    def assign(self, message: Assignments) -> None:
+        """Raises OutOfStep: the session must be opened anew."""
+        ...
+
+    def settle(self, version: int) -> None: ...
+
+    def reach(self, *, leader: bool) -> None: ...
 
 
 class Listener(Protocol):
@@ -85,7 +105,7 @@ class Session:
 
     def __init__(
         self,
-        worker: Worker,
+        tasks: Tasks,
         reporter: Reporter,
         listener: Listener,
         *,
@@ -96,7 +116,7 @@ class Session:
         clock: Clock,
         rng: Random,
     ) -> None:
-        self._worker = worker
+        self._tasks = tasks
         self._reporter = reporter
         self._listener = listener
         self._connect = connect
@@ -104,7 +124,11 @@ class Session:
         self._description = description
         self._settings = settings
         self._clock = clock
+        self._rng = rng
         self._backoff = Backoff(first=0.1, cap=1.0, rng=rng)
+        self._greeting_within = GREETING_WITHIN
+        self._spread = 0.0
+        """Seconds; what the last Welcome said."""
         self._applied = Latest(0)
         self._line: SessionLine | None = None
         self._next = 0
@@ -152,10 +176,11 @@ class Session:
             except* (ShoalError, OSError) as broken:
                 self._lost(manager, broken)
             finally:
-                self._line = None
-                self._worker.reach(leader=False)
+                had_stood, self._line = self._line is not None, None
+                self._tasks.reach(leader=False)
                 self.manager.set(None)
-            await self._clock.sleep(self._backoff.next())
+            # what broke a session that stood may have broken all nodes' at this moment: they come back one by one
+            await self._clock.sleep(self._backoff.next() + (self._rng.random() * self._spread if had_stood else 0.0))
         await asyncio.Event().wait()
 
     # -- one session -------------------------------------------------------------------------------------------------------------------
@@ -164,13 +189,7 @@ class Session:
         async with self._connect(manager) as line:
             await line.send(self._hello())
             received = line.received()
-            try:
-                async with asyncio.timeout(GREETING_WITHIN):
-                    welcome = await anext(received)
-            except (StopAsyncIteration, TimeoutError):
-                raise SessionBroken(f"manager {manager.addr} did not answer the greeting") from None
-            if not isinstance(welcome, Welcome):
-                raise SessionBroken(f"manager {manager.addr} opened the session with {type(welcome).__name__}")
+            welcome = await self._answer(manager, received)
             self._line = line
             self._greeted(manager, welcome)
             async with background(
@@ -183,11 +202,28 @@ class Session:
                     self._take(message)
                 raise SessionBroken(f"manager {manager.addr} ended the session")
 
+    async def _answer(self, manager: ManagerAddr, received: AsyncIterator[ToNode]) -> Welcome:
+        """To our Hello. Raises SessionBroken."""
+        heard: list[ToNode | None] = []
+
+        async def hear() -> None:
+            heard.append(await anext(received, None))
+
+        if await first_of(hear, lambda: self._clock.sleep(self._greeting_within)) == 1:
+            waited, self._greeting_within = self._greeting_within, min(2 * self._greeting_within, GREETING_AT_MOST)
+            raise SessionBroken(f"manager {manager.addr} did not answer the greeting within {waited:g} s")
+        [welcome] = heard
+        if welcome is None:
+            raise SessionBroken(f"manager {manager.addr} did not answer the greeting")
+        if not isinstance(welcome, Welcome):
+            raise SessionBroken(f"manager {manager.addr} opened the session with {type(welcome).__name__}")
+        return welcome
+
     def _hello(self) -> Hello:
         return Hello(
             description=self._description.value,
-            assignment_version=0 if self._anew else self._worker.assignment_version,
-            live_tasks=self._worker.live_tasks,
+            assignment_version=0 if self._anew else self._tasks.assignment_version,
+            live_tasks=self._tasks.live_tasks,
             addr=self._settings.addr,
             data_path_addr=self._settings.data_path_addr,
             availability=self._settings.availability,
@@ -196,20 +232,21 @@ class Session:
     def _greeted(self, manager: ManagerAddr, welcome: Welcome) -> None:
         self._managers = welcome.managers or self._managers
         self._backoff.reset()
+        self._greeting_within, self._spread = GREETING_WITHIN, welcome.spread_ms / 1000
         self._anew = False
         self.manager.set(manager)
-        self._worker.reach(leader=True)
+        self._tasks.reach(leader=True)
         self._listener.welcomed(welcome)
         _log.info("session with manager %s (%s)", manager.node_id or "?", manager.addr)
 
     def _take(self, message: ToNode) -> None:
         match message:
             case Assignments():
-                self._worker.assign(message)
+                self._tasks.assign(message)
             case StatusesTaken(sequence=sequence):
                 self._reporter.taken(sequence)
             case EndpointsSettled(version=version):
-                self._worker.settle(version)
+                self._tasks.settle(version)
             case Endpoints():
                 self._listener.endpoints_came(message)
             case LogOrder():

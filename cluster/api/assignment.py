@@ -88,6 +88,8 @@ class Welcome(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, t
     hostname: str = ""
     roots: str = ""
     """The CAs to trust, PEM; a certificate of another than the first is to be renewed."""
+    spread_ms: int = 0
+    """How long all nodes' greetings take. Whoever loses the session comes back after a part of it that is drawn by lot."""
 
 
 class Assignments(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag=2, tag_field="t"):

@@ -21,6 +21,9 @@ from cluster.rpc.server import CODE_KEY, LEADER_KEY
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
+PATIENCE, MOST_PATIENCE = 1.0, 4.0
+"""Seconds that a call waits for a connection before another manager is worth a try; ever longer while that is in vain."""
+
 _encoder = msgspec.msgpack.Encoder()
 _described: dict[Callable[..., object], tuple[Method, Callable[[bytes], Any]]] = {}
 
@@ -34,6 +37,7 @@ class Remote:
 
     def __init__(self, address: str, identity: Identity, *, expect: str = MANAGER_NAME) -> None:
         self.address = address
+        self._patience = PATIENCE
         self._channel = grpc.aio.secure_channel(address, tls.channel_credentials(identity), options=tls.channel_options(expect))
 
     async def close(self) -> None:
@@ -45,7 +49,27 @@ class Remote:
             async with asyncio.timeout(within):
                 await self._channel.channel_ready()
         except TimeoutError as silent:
-            raise RpcError(f"manager {self.address} cannot be reached within {within:g} s") from silent
+            raise self._unanswered(within) from silent
+
+    async def _dial(self) -> None:
+        """Return once there is a connection, or a reason why not, which the call will give.
+
+        One that is slow is left in the making when we give up on it for now, so that the next try finds it there: a manager that a
+        thousand nodes come to at once would otherwise do all its handshakes in vain, again and again.
+        """
+        state = self._channel.get_state(try_to_connect=True)
+        try:
+            async with asyncio.timeout(self._patience):
+                while state in (grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.CONNECTING):
+                    await self._channel.wait_for_state_change(state)
+                    state = self._channel.get_state(try_to_connect=True)
+        except TimeoutError as silent:
+            waited, self._patience = self._patience, min(2 * self._patience, MOST_PATIENCE)
+            raise self._unanswered(waited) from silent
+        self._patience = PATIENCE
+
+    def _unanswered(self, seconds: float) -> RpcError:
+        return RpcError(f"manager {self.address} cannot be reached within {seconds:g} s")
 
     async def __aenter__(self) -> "Remote":
         return self
@@ -56,6 +80,7 @@ class Remote:
     async def unary(self, method: Callable[[Any, Caller, Request], Awaitable[Response]], request: Request, *, timeout: float) -> Response:
         """Call and wait for the one answer; `timeout` in seconds."""
         facts, decode = _facts(method)
+        await self._dial()
         call = self._channel.unary_unary(facts.path, _encoder.encode, decode)
         try:
             answer: Response = await call(request, timeout=timeout)
@@ -68,6 +93,7 @@ class Remote:
     ) -> Response:
         """Stream requests until they end (or for ever); returns the one answer."""
         facts, decode = _facts(method)
+        await self._dial()
         call = self._channel.stream_unary(facts.path, _encoder.encode, decode)()
         try:
             async with _fed(call, requests):
@@ -83,6 +109,7 @@ class Remote:
     ) -> AsyncIterator[Response]:
         """Stream both ways; ends when the peer ends it."""
         facts, decode = _facts(method)
+        await self._dial()
         call = self._channel.stream_stream(facts.path, _encoder.encode, decode)()
         try:
             async with _fed(call, requests):

@@ -51,7 +51,7 @@ def channel_options(expected_name: str) -> list[tuple[str, int | str]]:
         ("grpc.keepalive_time_ms", _PING_EVERY_MS),
         ("grpc.keepalive_timeout_ms", _PING_ANSWERED_WITHIN_MS),
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 1_000),  # what a first connection may take, too: TCP and TLS over a slow line
+        ("grpc.min_reconnect_backoff_ms", 5_000),  # what a connection may take: TCP and TLS over a slow line, or with a crowd before us
         ("grpc.max_reconnect_backoff_ms", 1_000),
         ("grpc.enable_retries", 0),
     ]

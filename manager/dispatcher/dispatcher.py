@@ -49,6 +49,8 @@ GATHER = 0.02
 PASS_EVERY = 1.0
 """Seconds between two looks at who is there, when nothing asks for one."""
 RETRY_AFTER = 0.1
+GREETING_MS = 2
+"""Of the leader's time, for a node's greeting and what it is told at first."""
 LONGEST_ABSENCE = 300.0
 """Seconds that a node may announce."""
 
@@ -162,6 +164,7 @@ class Dispatcher:
             cluster_id="" if now.cluster is None else now.cluster.id,
             hostname=session.hello.description.hostname,
             roots=self._around.roots,
+            spread_ms=round(min(GREETING_MS * len(now.nodes), 2000 * self._period)),
         )
 
     def _open(self, session: NodeSession) -> None:
@@ -355,7 +358,7 @@ class Dispatcher:
             self._forget(node_id)
         for node_id, session in self._sessions.items():
             tasks, services = what.tasks.get(node_id, ()), session.met(what.services, views)
-            if tasks or services or what.dependencies or what.everywhere:
+            if tasks or services or what.dependencies or what.everywhere or node_id in what.nodes:
                 session.touch(tasks=tasks, services=services, before=before.now.version)
         return views
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from cluster.api.endpoint import CLIENT_IP, Backend, DataKey, EndpointUpdate, OverlayNetwork, Peer, ServiceEndpoint, ServiceNetwork
 from cluster.api.ids import Id
-from cluster.api.objects import Service, Task
+from cluster.api.objects import Node, Service, Task
 from cluster.api.states import Membership, NodeState, TaskState
 from manager.dispatcher.assign import overlay
 from manager.store.snapshot import Snapshot
@@ -176,18 +176,15 @@ def data_keys_for(now: Snapshot, networks: Mapping[Id, OverlayNetwork]) -> tuple
 # -- what all nodes share --------------------------------------------------------------------------------------------------------------
 def peers_of(now: Snapshot) -> tuple[Peer, ...]:
     """The nodes that have a number and an address, down or not: they may come back."""
-    peers = [
-        Peer(
-            node_id=node.id,
-            number=node.number,
-            addr=node.data_path_addr or node.status.addr,
-            hostname=node.description.hostname,
-            linked=node.description.linked,
-        )
-        for node in now.nodes.values()
-        if node.number and node.membership is Membership.ACCEPTED and (node.data_path_addr or node.status.addr)
-    ]
+    peers = [peer for node in now.nodes.values() if (peer := peer_of(node)) is not None]
     return tuple(sorted(peers, key=lambda peer: peer.number))
+
+
+def peer_of(node: Node | None) -> Peer | None:
+    addr = "" if node is None else node.data_path_addr or node.status.addr
+    if node is None or not node.number or not addr or node.membership is not Membership.ACCEPTED:
+        return None
+    return Peer(node_id=node.id, number=node.number, addr=addr, hostname=node.description.hostname, linked=node.description.linked)
 
 
 def settings_of(now: Snapshot) -> Settings:

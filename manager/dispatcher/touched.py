@@ -7,6 +7,7 @@ from msgspec import Struct
 from cluster.api.ids import Id
 from cluster.api.objects import Node, Service, Task
 from cluster.api.states import NodeState
+from manager.dispatcher.endpoints import peer_of
 from manager.store.snapshot import Changes, Snapshot
 
 
@@ -18,7 +19,10 @@ class Touched(Struct, frozen=True, kw_only=True, gc=False):
     dependencies: bool
     """A secret or config changed."""
     everywhere: bool
-    """Something that all nodes are told changed: peers, networks, the cluster's settings."""
+    """Something that all nodes are told changed: peers, networks, the cluster's settings. A node that comes or goes is no other peer: a
+    thousand that do must not concern a thousand each."""
+    nodes: frozenset[Id]
+    """Nodes that changed: their own sessions may have to say so."""
     gone_nodes: frozenset[Id]
 
 
@@ -41,7 +45,9 @@ def touched(before: Snapshot, now: Snapshot, changes: Changes) -> Touched:
         tasks=tasks,
         services=frozenset(services),
         dependencies=bool(changes.secrets or changes.configs),
-        everywhere=bool(changes.networks or changes.cluster or changes.nodes),
+        everywhere=bool(changes.networks or changes.cluster)
+        or any(peer_of(before.nodes.get(node_id)) != peer_of(now.nodes.get(node_id)) for node_id in changes.nodes),
+        nodes=changes.nodes,
         gone_nodes=frozenset(node_id for node_id in changes.nodes if node_id not in now.nodes),
     )
 

@@ -1,12 +1,14 @@
 """A node's side of a session: greeting, rhythm, order, and what it does when a manager is not there."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from cluster.aio.latest import Latest
 from cluster.aio.supervise import background
@@ -93,7 +95,7 @@ class Ears:
 class Play:
     """A worker with a session on the stage, and every manager that it dialled."""
 
-    def __init__(self, stage: Stage, daemon: Daemon) -> None:
+    def __init__(self, stage: Stage, daemon: Daemon, *, seed: int) -> None:
         self.stage = stage
         self.daemon = daemon
         self.dialled: list[Manager] = []
@@ -109,7 +111,7 @@ class Play:
             description=self.description,
             settings=SessionSettings(addr="10.0.0.9"),
             clock=stage.clock,
-            rng=Random(1),
+            rng=Random(seed),
         )
 
     @asynccontextmanager
@@ -129,10 +131,10 @@ class Play:
 
 
 @asynccontextmanager
-async def play(folder: Path, *, welcome: bool = True) -> AsyncIterator[Play]:
+async def play(folder: Path, *, welcome: bool = True, seed: int = 1) -> AsyncIterator[Play]:
     stage = Stage(folder)
     daemon = Daemon(stage)
-    acted = Play(stage, daemon)
+    acted = Play(stage, daemon, seed=seed)
     async with background(daemon.worker.run, acted.session.run):
         await acted.pass_time()
         if welcome:
@@ -230,6 +232,38 @@ async def test_with_no_manager_in_reach_the_tries_become_rare(tmp_path: Path) ->
         acted.manager.says(None)
         await acted.pass_time(60)
         assert 40 < len(acted.dialled) < 150, "about one a second: a slow election must not outlast the heartbeat window"
+
+
+async def test_who_lost_a_session_that_stood_comes_back_after_a_part_of_the_spread_drawn_by_lot(tmp_path: Path) -> None:
+    """All other nodes may have lost theirs at this moment. A manager that never answered has no crowd to be spread."""
+    pauses = []
+    for seed in range(8):
+        async with play(tmp_path / str(seed), welcome=False, seed=seed) as acted:
+            acted.manager.says(replace(WELCOME, spread_ms=2000), Unavailable("the leader changed"))
+            begun, dialled = acted.stage.clock.monotonic(), len(acted.dialled)
+            while len(acted.dialled) == dialled:
+                await acted.pass_time(0.05)
+            pauses.append(acted.stage.clock.monotonic() - begun)
+            acted.manager.says(Unavailable("not yet"))
+            await acted.pass_time(0.3)
+            assert len(acted.dialled) > dialled + 1, "the second try is not spread"
+    assert min(pauses) < 0.7
+    assert max(pauses) > 1.3
+    assert max(pauses) < 2.2
+
+
+async def test_a_manager_that_is_slow_to_greet_is_given_ever_longer(tmp_path: Path) -> None:
+    """It may be greeting a thousand others: every try that is given up is work of its own in vain."""
+    async with play(tmp_path, welcome=False) as acted:
+        begun = acted.stage.clock.monotonic()
+        at = []
+        while len(at) < 4:
+            count = len(acted.dialled)
+            while len(acted.dialled) == count:
+                await acted.pass_time(0.5)
+            at.append(acted.stage.clock.monotonic() - begun)
+        for (sooner, later), within in zip(itertools.pairwise((0.0, *at)), (5, 10, 20, 40), strict=True):
+            assert within <= later - sooner < within + 2
 
 
 async def test_a_step_that_does_not_fit_opens_a_session_that_asks_for_everything(tmp_path: Path) -> None:

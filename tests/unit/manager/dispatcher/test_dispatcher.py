@@ -162,7 +162,7 @@ async def test_a_session_opens_with_welcome_and_complete_sets(swarm: Swarm) -> N
     async with swarm.dispatching("n1") as [line]:
         welcome, assignments, endpoints = line.heard
         assert welcome == Welcome(
-            session="session1", heartbeat_ms=1000, managers=MANAGERS, role=Role.WORKER, cluster_id="c1", hostname="host"
+            session="session1", heartbeat_ms=1000, managers=MANAGERS, role=Role.WORKER, cluster_id="c1", hostname="host", spread_ms=4
         )
         assert isinstance(assignments, Assignments)
         assert assignments.complete

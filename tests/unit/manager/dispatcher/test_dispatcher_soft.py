@@ -67,6 +67,41 @@ def test_nobody_is_missed_for_a_time_in_which_the_leader_did_not_listen() -> Non
 HELLO = Hello(description=NodeDescription(hostname="h"), addr="10.0.0.1", data_path_addr="10.1.0.1", availability="drain")
 
 
+def test_nobody_is_missed_while_a_crowd_comes_back() -> None:
+    """Whoever is behind hundreds of others is not lost, but in a queue; and when it is gone, who did not come is."""
+    liveness, nodes = Liveness(window=3.0), [f"n{number:03}" for number in range(100)]
+    assert liveness.missed(nodes, at=100.0) == []
+    for number, node_id in enumerate(nodes[:90]):
+        liveness.returned(node_id, at=101.0 + number * 0.04)
+    assert liveness.missed(nodes[60:], at=104.6) == []
+    for node_id in nodes[:90]:
+        liveness.heard(node_id, at=105.0)
+    assert liveness.missed(nodes, at=105.6) == nodes[90:]
+
+
+def test_when_most_nodes_are_away_at_once_the_fault_is_not_theirs_for_a_while() -> None:
+    liveness, nodes = Liveness(window=3.0), [f"n{number:03}" for number in range(100)]
+    for node_id in nodes:
+        liveness.heard(node_id, at=100.0)
+    assert liveness.missed(nodes, at=103.0) == []
+    assert liveness.missed(nodes, at=132.9) == []
+    assert liveness.missed(nodes, at=133.0) == nodes
+
+
+def test_the_loss_of_half_a_rack_is_no_crowd() -> None:
+    liveness, nodes = Liveness(window=3.0), [f"n{number:03}" for number in range(100)]
+    for node_id in nodes:
+        liveness.heard(node_id, at=100.0 if node_id < "n040" else 101.0)
+    assert liveness.missed(nodes, at=103.0) == nodes[:40]
+
+
+def test_a_small_swarm_that_loses_most_of_its_nodes_does_not_wait() -> None:
+    liveness, nodes = Liveness(window=3.0), [f"n{number:03}" for number in range(10)]
+    for node_id in nodes:
+        liveness.returned(node_id, at=100.0)
+    assert liveness.missed(nodes, at=103.0) == nodes
+
+
 def test_an_announced_absence_stands_until_the_node_is_back_or_taken_for_lost() -> None:
     now = put(EMPTY_SNAPSHOT, Put(object=Cluster(id="c", feature_level=ABSENCES.level)), Put(object=Node(id="n1")))
     assert absences(now) == {}

@@ -2,6 +2,7 @@
 
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -121,6 +122,19 @@ def test_steps_add_up_to_what_a_complete_update_says(seeds: list[int], every: in
         assert plain(plane.services) == plain(expected.services)
         assert (plane.networks, plane.peers, plane.settings) == (expected.networks, expected.peers, expected.settings)
         assert update is None or update.version == now.version
+
+
+@pytest.mark.parametrize(
+    ("status", "everywhere"),
+    [(NodeStatus(state=NodeState.DOWN), False), (NodeStatus(state=NodeState.READY, addr="10.0.0.1"), True)],
+)
+def test_a_node_that_comes_or_goes_concerns_its_own_session_and_one_that_moves_all(status: NodeStatus, *, everywhere: bool) -> None:
+    before = applied(BEGIN, Put(object=replace(BEGIN.nodes["n1"], data_path_addr=""), base=BEGIN.nodes["n1"].version))
+    now = applied(before, Put(object=replace(before.nodes["n1"], status=status), base=before.nodes["n1"].version))
+    changes = now.changes_since(before)
+    assert changes is not None
+    what = touched(before, now, changes)
+    assert (what.nodes, what.everywhere) == (frozenset({"n1"}), everywhere)
 
 
 def test_a_change_that_no_node_sees_touches_none() -> None:
