@@ -25,13 +25,19 @@ async def background(*loops: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIt
         yield
         return
     first, *others = loops
-    async with asyncio.TaskGroup() as group:
-        running = group.create_task(_forever(first), name=_name(first))
-        try:
-            async with background(*others):
-                yield
-        finally:
-            running.cancel()
+    try:
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(_forever(first), name=_name(first))
+            try:
+                async with background(*others):
+                    yield
+            finally:
+                running.cancel()
+    except BaseExceptionGroup as failed:
+        # a group that is ending because of an error forgets that it was cancelled meanwhile (Python 3.11, 3.12)
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise asyncio.CancelledError from failed
+        raise
 
 
 async def _forever(loop: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -119,3 +119,31 @@ def test_backoff_doubles_to_its_cap_and_starts_again_after_a_success() -> None:
     assert all(low <= delay <= high for delay, low, high in zip(delays, (0.5, 1, 2, 2, 2), (1, 2, 4, 4, 4), strict=True))
     backoff.reset()
     assert backoff.next() <= 1
+
+
+async def test_a_cancellation_that_comes_while_a_block_ends_with_an_error_is_not_forgotten() -> None:
+    """Whoever opens its session anew after every error could otherwise not be ended."""
+    ending, may_end = asyncio.Event(), asyncio.Event()
+
+    async def lingers() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ending.set()
+            await may_end.wait()
+
+    async def tries() -> None:
+        try:
+            async with background(lingers):
+                await asyncio.sleep(0)
+                raise OSError("the connection broke")
+        except* OSError:
+            pass
+
+    trying = asyncio.create_task(tries())
+    await ending.wait()
+    trying.cancel()
+    await asyncio.sleep(0)
+    may_end.set()
+    await asyncio.wait([trying])
+    assert trying.cancelled()
