@@ -49,6 +49,8 @@ class Seen(msgspec.Struct, kw_only=True):
     standing: int = 0
     tasks_told: int = 0
     """Tasks in messages of assignments."""
+    updates: int = 0
+    """Messages of endpoints."""
     failures: dict[str, int] = msgspec.field(default_factory=dict)
 
 
@@ -116,6 +118,7 @@ class SimulatedNode:
     def managers_changed(self, message: ManagersChanged) -> None: ...
 
     def endpoints_came(self, message: Endpoints) -> None:
+        self._seen.updates += 1
         if not message.more:
             self.session.endpoints_applied(message.update.version)
 

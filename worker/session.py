@@ -130,6 +130,8 @@ class Session:
         self._spread = 0.0
         """Seconds; what the last Welcome said."""
         self._applied = Latest(0)
+        self._endpoint_version = 0
+        """Of the last update that came whole; 0 when only a part of one did."""
         self._line: SessionLine | None = None
         self._next = 0
         self._left = ""
@@ -227,6 +229,7 @@ class Session:
             addr=self._settings.addr,
             data_path_addr=self._settings.data_path_addr,
             availability=self._settings.availability,
+            endpoint_version=0 if self._anew else self._endpoint_version,
         )
 
     def _greeted(self, manager: ManagerAddr, welcome: Welcome) -> None:
@@ -249,6 +252,7 @@ class Session:
                 self._tasks.settle(version)
             case Endpoints():
                 self._listener.endpoints_came(message)
+                self._endpoint_version = 0 if message.more else message.update.version
             case LogOrder():
                 self._listener.logs_ordered(message)
             case ManagersChanged():
@@ -270,10 +274,13 @@ class Session:
             await line.send(message)
 
     async def _acknowledge(self, line: SessionLine) -> None:
-        seen = self._applied.revision
+        """What was applied while there was no session, too."""
+        seen, said = self._applied.revision, 0
         while True:
+            if self._applied.value != said:
+                said = self._applied.value
+                await line.send(EndpointsApplied(version=said))
             seen = await self._applied.wait_change(seen)
-            await line.send(EndpointsApplied(version=self._applied.value))
 
     async def _describe(self, line: SessionLine) -> None:
         seen, said = self._description.revision, self._description.value

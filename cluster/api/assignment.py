@@ -159,7 +159,8 @@ ToNode = Welcome | Assignments | Endpoints | StatusesTaken | ManagersChanged | E
 
 # -- node to manager -------------------------------------------------------------------------------------------------------------------
 class Hello(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag=1, tag_field="t"):
-    """Opens a session. The live tasks let a new leader answer with what differs, after one COMPLETE set."""
+    """Opens a session. The live tasks let a new leader answer with what differs, after one COMPLETE set. `assignment_version`: what
+    it has, 0 for nothing."""
 
     description: NodeDescription
     assignment_version: int = 0
@@ -168,6 +169,8 @@ class Hello(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag
     data_path_addr: str = ""
     availability: str = ""
     """What the node asked for when it joined; only the first Hello of a node counts."""
+    endpoint_version: int = 0
+    """The last whole update that came, so that a leader that knows what the last session told goes on from there; 0 for none."""
 
 
 class Beat(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag=2, tag_field="t"):

@@ -5,6 +5,7 @@ is there and who is missed. Runs only while this manager leads, and is built ane
 """
 
 import asyncio
+import itertools
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from typing import assert_never
@@ -80,6 +81,8 @@ class Dispatcher:
         self._draw_id = draw_id
         self._orphaned_after = orphaned_after
         self._sessions: dict[Id, NodeSession] = {}
+        self._parted: dict[Id, NodeSession] = {}
+        """Sessions that broke off, until the node is back or missed: what the next one goes on from."""
         self._around = Surroundings(views=Views(store.snapshot), managers=managers(), roots=roots(), settled=0)
         self._liveness = Liveness(window=MISSED_BEATS * self._period)
         self._away: dict[Id, float] = {}
@@ -132,10 +135,10 @@ class Dispatcher:
             yield self._welcome(session, node)
             while not session.is_over:
                 seen = session.stirred.revision
-                for message in session.messages(self._around, role_of(self._node(caller.node_id))):
-                    yield message
                 if session.error is not None:
                     raise session.error
+                for message in session.messages(self._around, role_of(self._node(caller.node_id))):
+                    yield message
                 await session.stirred.wait_change(seen)
         finally:
             reader.cancel()
@@ -172,12 +175,15 @@ class Dispatcher:
         if former is not None:
             former.fail(Unavailable("a newer session of this node took over"))
         self._sessions[session.node_id] = session
+        former = former or self._parted.pop(session.node_id, None)
+        if former is not None:
+            session.resume(former)
         self._liveness.returned(session.node_id, at=self._clock.monotonic())
         self._meet(session.node_id)
 
     def _close(self, session: NodeSession) -> None:
         if self._sessions.get(session.node_id) is session:
-            del self._sessions[session.node_id]
+            self._parted[session.node_id] = self._sessions.pop(session.node_id)
             self._stir(self._told)
 
     def _meet(self, node_id: Id) -> None:
@@ -297,7 +303,8 @@ class Dispatcher:
         news = set(sorted(self._news)[:BATCH])
         self._news -= news
         present = {node_id: self._sessions[node_id].hello for node_id in sorted(news) if node_id in self._sessions}
-        up = [node.id for node in now.nodes.values() if node.status.state is not NodeState.DOWN]
+        up = {node.id for node in now.nodes.values() if node.status.state is not NodeState.DOWN}
+        self._parted = {node_id: self._parted[node_id] for node_id in self._parted.keys() & up}
         missed = self._liveness.missed(up, at=at)
         changes = node_changes(now, present, missed)
         self._give_up(missed)
@@ -351,12 +358,13 @@ class Dispatcher:
         if changes is None:
             for session in self._sessions.values():
                 session.begin_anew(before.now.version)
+            self._parted.clear()
             return Views(now)
         what = touched(before.now, now, changes)
         views = before.after(now, what.services)
         for node_id in what.gone_nodes:
             self._forget(node_id)
-        for node_id, session in self._sessions.items():
+        for node_id, session in itertools.chain(self._sessions.items(), self._parted.items()):
             tasks, services = what.tasks.get(node_id, ()), session.met(what.services, views)
             if tasks or services or what.dependencies or what.everywhere or node_id in what.nodes:
                 session.touch(tasks=tasks, services=services, before=before.now.version)

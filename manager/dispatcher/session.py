@@ -46,6 +46,27 @@ class Surroundings(Struct, frozen=True, kw_only=True, gc=False):
     """The endpoint version that every ready node has."""
 
 
+class Told:
+    """What a node was told, and what it has not been told yet. It outlives a session that breaks."""
+
+    def __init__(self) -> None:
+        self.share: Share | None = None
+        self.plane: Plane | None = None
+        self.plane_version = 0
+        """Of the last update of endpoints."""
+        self.tasks: set[Id] = set()
+        self.services: set[Id] = set()
+        self.is_stale = True
+        """There is something that this node has not been told."""
+        self.stale_since = 0
+        self.unacknowledged: deque[int] = deque()
+
+    def has_come(self, hello: Hello) -> bool:
+        """The node has all of it."""
+        share = self.share
+        return share is not None and (share.version, self.plane_version) == (hello.assignment_version, hello.endpoint_version)
+
+
 class NodeSession:
     def __init__(self, session_id: Id, node_id: Id, hello: Hello) -> None:
         self.id = session_id
@@ -55,20 +76,19 @@ class NodeSession:
         """Changes whenever there may be something to send."""
         self.error: ShoalError | None = None
         self.is_over = False
-        self._share: Share | None = None
-        self._plane: Plane | None = None
-        self._tasks: set[Id] = set()
-        self._services: set[Id] = set()
-        self._is_stale = True
-        """There is something that this node has not been told."""
-        self._stale_since = 0
-        self._unacknowledged: deque[int] = deque()
+        self.told = Told()
         self._taken = 0
         self._taken_said = 0
         self._stops: set[int] = set()
         """Endpoint versions that tasks here wait for before they stop."""
         self._orders: deque[LogOrder] = deque()
         self._greeting: tuple[tuple[ManagerAddr, ...], str, Role] | None = None
+
+    def resume(self, former: "NodeSession") -> None:
+        """Go on from where the node's last session broke, if what that told has come; otherwise everything is told again."""
+        if former.told.has_come(self.hello) and former.told.share is not None:
+            self.told = former.told
+            self._stops = {task.endpoint_version for task in former.told.share.tasks.values() if task.endpoint_version}
 
     # -- what happened -----------------------------------------------------------------------------------------------------------------
     def stir(self) -> None:
@@ -93,26 +113,26 @@ class NodeSession:
 
     def begin_anew(self, version: int) -> None:
         """It is not known what changed: tell everything again."""
-        self._share = self._plane = None
+        self.told.share = self.told.plane = None
         self._stale(version)
 
     def touch(self, *, tasks: Iterable[Id], services: Iterable[Id], before: int) -> None:
         """These may have changed since version `before`."""
-        self._tasks.update(tasks)
-        self._services.update(services)
+        self.told.tasks.update(tasks)
+        self.told.services.update(services)
         self._stale(before)
 
     def _stale(self, before: int) -> None:
-        if not self._is_stale:
-            self._is_stale, self._stale_since = True, before
+        if not self.told.is_stale:
+            self.told.is_stale, self.told.stale_since = True, before
         self.stir()
 
     def met(self, services: frozenset[Id], views: Views) -> frozenset[Id]:
         """Those of these services that the node was told of, or should be."""
-        if self._plane is None:
+        if self.told.plane is None:
             return frozenset()
-        known = services & self._plane.services.keys()
-        networks = self._plane.networks
+        known = services & self.told.plane.services.keys()
+        networks = self.told.plane.networks
         return known | {one for one in services - known if views.concerns(one, networks)}
 
     def taken(self, sequence: int) -> None:
@@ -122,8 +142,8 @@ class NodeSession:
 
     def acknowledged(self, version: int) -> None:
         """The node's kernel holds the endpoints of this version."""
-        while self._unacknowledged and self._unacknowledged[0] <= version:
-            self._unacknowledged.popleft()
+        while self.told.unacknowledged and self.told.unacknowledged[0] <= version:
+            self.told.unacknowledged.popleft()
 
     def order(self, order: LogOrder) -> None:
         if len(self._orders) >= MOST_ORDERS:
@@ -133,9 +153,9 @@ class NodeSession:
 
     def holds_through(self, version: int) -> int:
         """Up to which version the node's kernel surely holds the endpoints, when the store is at `version`."""
-        if self._is_stale:
-            version = min(version, self._stale_since)
-        return min(version, self._unacknowledged[0] - 1) if self._unacknowledged else version
+        if self.told.is_stale:
+            version = min(version, self.told.stale_since)
+        return min(version, self.told.unacknowledged[0] - 1) if self.told.unacknowledged else version
 
     # -- what to send ------------------------------------------------------------------------------------------------------------------
     def messages(self, around: Surroundings, role: Role) -> list[ToNode]:
@@ -144,7 +164,7 @@ class NodeSession:
         if self._taken > self._taken_said:
             self._taken_said = self._taken
             messages.append(StatusesTaken(sequence=self._taken))
-        if self._is_stale:
+        if self.told.is_stale:
             messages += self._news(around.views)
         if self._stops and min(self._stops) <= around.settled:
             self._stops = {version for version in self._stops if version > around.settled}
@@ -159,22 +179,23 @@ class NodeSession:
     def _news(self, views: Views) -> list[ToNode]:
         """Assignments first: a task brings its networks along, and a task told to stop is out of the endpoints that follow."""
         version, messages = views.now.version, list[ToNode]()
-        tasks, services = self._tasks, self._services
-        self._tasks, self._services, self._is_stale = set(), set(), False
+        tasks, services = self.told.tasks, self.told.services
+        self.told.tasks, self.told.services, self.told.is_stale = set(), set(), False
         assignments: Assignments | None
         update: EndpointUpdate | None
-        if self._share is None:
-            self._share, assignments = assign.complete(views.now, self.node_id, version=version)
+        if self.told.share is None:
+            self.told.share, assignments = assign.complete(views.now, self.node_id, version=version)
         else:
-            self._share, assignments = assign.step(views.now, self.node_id, self._share, tasks, version=version)
+            self.told.share, assignments = assign.step(views.now, self.node_id, self.told.share, tasks, version=version)
         if assignments is not None:
             self._stops |= {task.endpoint_version for task in assignments.tasks if task.endpoint_version}
             messages += assignment_parts(assignments)
-        if self._plane is None:
-            self._plane, update = endpoints.complete(views, self.node_id)
+        if self.told.plane is None:
+            self.told.plane, update = endpoints.complete(views, self.node_id)
         else:
-            self._plane, update = endpoints.step(views, self.node_id, self._plane, services, moved=True)
+            self.told.plane, update = endpoints.step(views, self.node_id, self.told.plane, services, moved=True)
         if update is not None:
-            self._unacknowledged.append(update.version)
+            self.told.plane_version = update.version
+            self.told.unacknowledged.append(update.version)
             messages += endpoint_parts(update)
         return messages

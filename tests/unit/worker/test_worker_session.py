@@ -181,6 +181,20 @@ async def test_the_data_planes_share_is_passed_on_and_acknowledged_once_applied(
         assert acted.manager.of(EndpointsApplied) == [EndpointsApplied(version=7)]
 
 
+async def test_the_next_session_says_which_endpoints_came_whole_and_what_was_applied_meanwhile(tmp_path: Path) -> None:
+    async with play(tmp_path) as acted:
+        acted.manager.says(Endpoints(update=EndpointUpdate(version=7)), Unavailable("the leader changed"))
+        await acted.pass_time(0.01)
+        acted.session.endpoints_applied(7)
+        await acted.pass_time(1)
+        acted.manager.says(WELCOME, Endpoints(update=EndpointUpdate(version=8), more=True), Unavailable("the leader changed"))
+        before = acted.manager
+        await acted.pass_time(1)
+        assert before.of(EndpointsApplied) == [EndpointsApplied(version=7)]
+        versions = [hello.endpoint_version for line in acted.dialled for hello in line.of(Hello) if isinstance(hello, Hello)]
+        assert versions == [0, 7, 0]
+
+
 async def test_a_changed_description_is_told_and_an_equal_one_is_not(tmp_path: Path) -> None:
     async with play(tmp_path) as acted:
         acted.description.set(NodeDescription(hostname="h1"))

@@ -229,6 +229,47 @@ async def test_a_second_session_of_a_node_takes_over(swarm: Swarm) -> None:
         assert swarm.node_state("n1") is NodeState.READY
 
 
+@pytest.mark.parametrize("has_all", [True, False])
+async def test_a_node_whose_session_broke_hears_what_it_has_not_and_everything_if_some_did_not_come(swarm: Swarm, *, has_all: bool) -> None:
+    await swarm.put(task("t1"))
+    dispatcher = swarm.build()
+    first, second = Line(dispatcher, "n1"), Line(dispatcher, "n1")
+    async with background(dispatcher.run, first.run, second.run):
+        first.say(HELLO)
+        await swarm.clock.advance(0.1)
+        _, told, endpoints = first.heard
+        assert isinstance(told, Assignments)
+        assert isinstance(endpoints, Endpoints)
+        first.say(EndpointsApplied(version=endpoints.update.version), None)
+        await swarm.clock.advance(0.1)
+        await swarm.put(task("t2"))
+        await swarm.clock.advance(0.1)
+        second.say(replace(HELLO, assignment_version=told.version, endpoint_version=endpoints.update.version if has_all else 1))
+        await swarm.clock.advance(0.1)
+        [news] = second.take(Assignments)
+        assert news.complete is not has_all
+        assert {one.id for one in news.tasks} == ({"t2"} if has_all else {"t1", "t2"})
+
+
+async def test_a_node_that_was_taken_for_lost_hears_everything(swarm: Swarm) -> None:
+    await swarm.put(task("t1"))
+    dispatcher = swarm.build()
+    first, second = Line(dispatcher, "n1"), Line(dispatcher, "n1")
+    async with background(dispatcher.run, first.run, second.run):
+        first.say(HELLO)
+        await swarm.clock.advance(0.1)
+        _, told, endpoints = first.heard
+        assert isinstance(told, Assignments)
+        assert isinstance(endpoints, Endpoints)
+        first.say(None)
+        await swarm.pass_time(5)
+        assert swarm.node_state("n1") is NodeState.DOWN
+        second.say(replace(HELLO, assignment_version=told.version, endpoint_version=endpoints.update.version))
+        await swarm.clock.advance(0.1)
+        [anew] = second.take(Assignments)
+        assert (anew.complete, [one.id for one in anew.tasks]) == (True, ["t1"])
+
+
 async def test_what_one_node_sends_ends_its_own_session_only(swarm: Swarm) -> None:
     async with swarm.dispatching("n1", "n2") as [line, other]:
         line.say(RuntimeError("not MessagePack at all"))
