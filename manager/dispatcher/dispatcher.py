@@ -366,7 +366,7 @@ class Dispatcher:
             self._forget(node_id)
         for node_id, session in itertools.chain(self._sessions.items(), self._parted.items()):
             tasks, services = what.tasks.get(node_id, ()), session.met(what.services, views)
-            if tasks or services or what.dependencies or what.everywhere or node_id in what.nodes:
+            if tasks or services or what.dependencies or what.everywhere or node_id in what.nodes or session.is_on(what.networks):
                 session.touch(tasks=tasks, services=services, before=before.now.version)
         return views
 

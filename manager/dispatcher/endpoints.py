@@ -47,6 +47,7 @@ class Views:
         self._services: dict[Id, ServiceEndpoint | None] = {}
         self._former: dict[Id, ServiceEndpoint | None] = {}
         self._common: tuple[tuple[Peer, ...], Settings] | None = None
+        self._visited: tuple[tuple[Id, frozenset[Id]], ...] | None = None
         self._places: dict[Id, frozenset[Id]] = {}
 
     def after(self, now: Snapshot, touched: Iterable[Id]) -> "Views":
@@ -82,6 +83,14 @@ class Views:
             self._common = (peers_of(self.now), settings_of(self.now))
         return self._common
 
+    @property
+    def visited(self) -> tuple[tuple[Id, frozenset[Id]], ...]:
+        """The networks that have guests, and the nodes that those are on."""
+        if self._visited is None:
+            networks = (network for network in self.now.networks.values() if network.guests)
+            self._visited = tuple((network.id, frozenset(guest.node_id for guest in network.guests)) for network in networks)
+        return self._visited
+
     def candidates(self, networks: Iterable[Id]) -> frozenset[Id]:
         """The services that a node on these networks may meet there; some turn out to have nothing to be met yet."""
         return frozenset(service_id for network_id in networks for service_id in self.now.services_on(network_id))
@@ -93,7 +102,7 @@ class Views:
 # -- one node --------------------------------------------------------------------------------------------------------------------------
 def complete(views: Views, node_id: Id) -> tuple[Plane, EndpointUpdate]:
     """All that the node's data plane is to have."""
-    networks = networks_on(views.now, node_id)
+    networks = networks_on(views, node_id)
     peers, settings = views.common
     services = _met(views, views.candidates(networks) | views.publishing(), networks)
     keys = data_keys_for(views.now, networks)
@@ -104,7 +113,7 @@ def complete(views: Views, node_id: Id) -> tuple[Plane, EndpointUpdate]:
 def step(views: Views, node_id: Id, plane: Plane, touched: Iterable[Id], *, moved: bool) -> tuple[Plane, EndpointUpdate | None]:
     """The plane at a later snapshot. `touched`: services that may have changed; `moved`: so may the tasks that the node runs."""
     peers, settings = views.common
-    networks = networks_on(views.now, node_id) if moved else plane.networks
+    networks = networks_on(views, node_id) if moved else plane.networks
     looked_at = set(touched)
     if networks.keys() != plane.networks.keys():
         looked_at |= views.candidates(networks.keys() - plane.networks.keys()) | plane.services.keys()
@@ -160,10 +169,11 @@ def _same(endpoint: ServiceEndpoint, former: ServiceEndpoint | None) -> bool:
     return former is not None and replace(endpoint, version=former.version) == former
 
 
-def networks_on(now: Snapshot, node_id: Id) -> dict[Id, OverlayNetwork]:
+def networks_on(views: Views, node_id: Id) -> dict[Id, OverlayNetwork]:
     """The networks of the tasks that are on the node, and of its guests."""
+    now = views.now
     ids = {one.network_id for task in now.tasks_on(node_id).values() if not task.state.ended for one in task.attachments}
-    ids |= {network.id for network in now.networks.values() if any(guest.node_id == node_id for guest in network.guests)}
+    ids |= {network_id for network_id, hosts in views.visited if node_id in hosts}
     return {one: overlay(now.networks[one]) for one in ids if one in now.networks}
 
 

@@ -135,6 +135,9 @@ class NodeSession:
         networks = self.told.plane.networks
         return known | {one for one in services - known if views.concerns(one, networks)}
 
+    def is_on(self, networks: frozenset[Id]) -> bool:
+        return self.told.plane is not None and not networks.isdisjoint(self.told.plane.networks)
+
     def taken(self, sequence: int) -> None:
         """The statuses up to this message are committed."""
         self._taken = max(self._taken, sequence)

@@ -7,7 +7,7 @@ from msgspec import Struct
 from cluster.api.ids import Id
 from cluster.api.objects import Node, Service, Task
 from cluster.api.states import NodeState
-from manager.dispatcher.endpoints import peer_of
+from manager.dispatcher.endpoints import peer_of, settings_of
 from manager.store.snapshot import Changes, Snapshot
 
 
@@ -19,10 +19,12 @@ class Touched(Struct, frozen=True, kw_only=True, gc=False):
     dependencies: bool
     """A secret or config changed."""
     everywhere: bool
-    """Something that all nodes are told changed: peers, networks, the cluster's settings. A node that comes or goes is no other peer: a
-    thousand that do must not concern a thousand each."""
+    """Something that all nodes are told changed: peers, the cluster's settings. A node that comes or goes is no other peer, and a network
+    is its own nodes' business: a thousand that do must not concern a thousand each."""
+    networks: frozenset[Id]
+    """Those who are on them hear of it."""
     nodes: frozenset[Id]
-    """Nodes that changed: their own sessions may have to say so."""
+    """Nodes that changed, or whose guests did: their own sessions may have to say so."""
     gone_nodes: frozenset[Id]
 
 
@@ -45,9 +47,11 @@ def touched(before: Snapshot, now: Snapshot, changes: Changes) -> Touched:
         tasks=tasks,
         services=frozenset(services),
         dependencies=bool(changes.secrets or changes.configs),
-        everywhere=bool(changes.networks or changes.cluster)
+        everywhere=changes.cluster
+        or (bool(changes.networks) and settings_of(before) != settings_of(now))
         or any(peer_of(before.nodes.get(node_id)) != peer_of(now.nodes.get(node_id)) for node_id in changes.nodes),
-        nodes=changes.nodes,
+        networks=changes.networks,
+        nodes=changes.nodes | _hosts(before, changes.networks) | _hosts(now, changes.networks),
         gone_nodes=frozenset(node_id for node_id in changes.nodes if node_id not in now.nodes),
     )
 
@@ -56,6 +60,12 @@ def _note(tasks: dict[Id, set[Id]], touched: Iterable[Task]) -> None:
     for task in touched:
         if task.node_id:
             tasks.setdefault(task.node_id, set()).add(task.id)
+
+
+def _hosts(now: Snapshot, networks: Iterable[Id]) -> frozenset[Id]:
+    """Of guests on these networks."""
+    present = [network for one in networks if (network := now.networks.get(one)) is not None]
+    return frozenset(guest.node_id for network in present for guest in network.guests)
 
 
 def _as_backend(task: Task | None) -> object:

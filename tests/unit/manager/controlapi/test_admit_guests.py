@@ -9,7 +9,7 @@ from cluster.api.errors import Conflict, FailedPrecondition, Forbidden, InvalidA
 from cluster.api.objects import Network, Node
 from cluster.api.specs import IPAM, IPAMConfig, NetworkSpec
 from manager.controlapi.admit import admit
-from manager.dispatcher.endpoints import networks_on
+from manager.dispatcher.endpoints import Views, networks_on
 from manager.store.apply import apply
 from manager.store.snapshot import EMPTY_SNAPSHOT, Snapshot
 
@@ -91,8 +91,8 @@ def test_a_network_with_guests_is_in_use_and_its_node_serves_it() -> None:
     now = done(BASE, guest("a"))
     with pytest.raises(FailedPrecondition, match="in use by container box-a"):
         admit(now, RemoveNetwork(id="front1"))
-    assert networks_on(now, "n1")["front1"].guests == now.networks["front1"].guests
-    assert networks_on(now, "n2") == {}
+    assert networks_on(Views(now), "n1")["front1"].guests == now.networks["front1"].guests
+    assert networks_on(Views(now), "n2") == {}
 
 
 def test_a_forgotten_node_leaves_no_guest() -> None:
