@@ -13,12 +13,10 @@ import tempfile
 import time
 from pathlib import Path
 
-import uvloop
-
 from bench.report import Figure, publish
 from bench.virtual import fill, ready_nodes, services
 from cluster.api.states import NodeState, TaskState
-from cluster.rpc import tls
+from cluster.rpc import loop, tls
 from integration.crowd_rig import CrowdProcess, LoneLeader, crowd
 from node_agent.machine import draw_id, tame_collector
 
@@ -105,7 +103,7 @@ def main() -> None:
     chosen = options.parse_args()
     tls.prepare_environment()
     with tempfile.TemporaryDirectory(prefix="shoal-bench-crowd-", dir="/var/tmp") as folder:
-        publish("crowd", uvloop.run(measure(chosen, Path(folder))))
+        publish("crowd", loop.run(measure(chosen, Path(folder))))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from pathlib import Path
 from random import Random
 
 import msgspec
-import uvloop
 from msgspec.structs import replace
 
 from bench.virtual import described
@@ -26,7 +25,7 @@ from cluster.api.errors import ShoalError
 from cluster.api.ids import Id
 from cluster.api.objects import ContainerStatus, TaskStatus
 from cluster.api.states import TaskState
-from cluster.rpc import tls
+from cluster.rpc import loop, tls
 from cluster.rpc.identity import Identity
 from cluster.rpc.pool import Remotes
 from node_agent.manager_link import session_line
@@ -137,10 +136,9 @@ class Crowd:
 
     async def run(self) -> None:
         """Until the standard input ends."""
-        loops = [node.session.run for node in self._nodes]
         talks = [lambda: self._talk("report", TaskState.RUNNING), lambda: self._talk("fail", TaskState.FAILED)]
         async with asyncio.TaskGroup() as group:
-            running = [group.create_task(loop()) for loop in loops]
+            running = [group.create_task(node.session.run()) for node in self._nodes]
             async with background(*talks):
                 await self._obey()
             for one in running:
@@ -168,4 +166,4 @@ class Crowd:
 
 if __name__ == "__main__":
     tls.prepare_environment()
-    uvloop.run(Crowd(msgspec.msgpack.decode(Path(sys.argv[1]).read_bytes(), type=CrowdFile)).run())
+    loop.run(Crowd(msgspec.msgpack.decode(Path(sys.argv[1]).read_bytes(), type=CrowdFile)).run())

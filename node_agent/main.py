@@ -109,12 +109,11 @@ def _serve(config: Config, reload: Callable[[], Config]) -> None:
     if os.geteuid() != 0:
         fail("needs root: it manages networks, namespaces and an engine. Start it with sudo, or through its systemd unit")
     prepare_environment()
-    import uvloop  # noqa: PLC0415 - after the environment is set, and not for --help
-
+    from cluster.rpc import loop  # noqa: PLC0415 - after the environment is set, and not for --help
     from node_agent.daemon import run  # noqa: PLC0415
 
     try:
-        uvloop.run(run(config, reload))
+        loop.run(run(config, reload))
     except ShoalError as wrong:
         fail(wrong)
     except OSError as wrong:
