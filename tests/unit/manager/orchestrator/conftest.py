@@ -12,6 +12,8 @@ from cluster.api.specs import (
     SECOND,
     ClusterSpec,
     ContainerSpec,
+    GenericResource,
+    NamedResource,
     NetworkSpec,
     NodeSpec,
     OrchestrationConfig,
@@ -80,7 +82,9 @@ class World:
         assert refusal is None, refusal
 
     def add_node(self, node_id: str, **labels: str) -> None:
-        description = NodeDescription(hostname=node_id, resources=Reservations(nano_cpus=4 * SECOND, memory_bytes=1 << 33))
+        gpus = tuple(GenericResource(named_resource_spec=NamedResource(kind="gpu", value=name)) for name in ("u1", "u2"))
+        resources = Reservations(nano_cpus=4 * SECOND, memory_bytes=1 << 33, generic_resources=gpus)
+        description = NodeDescription(hostname=node_id, resources=resources)
         self.do(
             Put(object=Node(id=node_id, spec=NodeSpec(labels=labels), description=description, status=NodeStatus(state=NodeState.READY)))
         )

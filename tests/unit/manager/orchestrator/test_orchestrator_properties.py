@@ -8,10 +8,19 @@ from hypothesis import strategies as st
 from cluster.api.objects import JobStatus
 from cluster.api.specs import (
     SECOND,
+    Dependency,
+    DiscreteResource,
+    EndpointSpec,
+    Extensions,
+    GenericResource,
     GlobalMode,
     NetworkAttachmentConfig,
+    Placement,
+    PortConfig,
     ReplicatedJobMode,
     ReplicatedMode,
+    Reservations,
+    Resources,
     RestartPolicy,
     ServiceMode,
     UpdateConfig,
@@ -36,12 +45,19 @@ updates = st.builds(
     failure_action=st.just("continue"),
 )
 
+HOST_PORT = EndpointSpec(ports=(PortConfig(protocol="tcp", target_port=80, published_port=8080, publish_mode="host"),))
+ONE_GPU = Resources(
+    reservations=Reservations(generic_resources=(GenericResource(discrete_resource_spec=DiscreteResource(kind="gpu", value=1)),))
+)
+WAITS_FOR_B = Extensions(depends_on=(Dependency(service="b", condition="service_healthy"),))
+
 step = st.one_of(
     st.tuples(st.just("fail"), st.integers(0, 20), st.sampled_from([TaskState.FAILED, TaskState.COMPLETE, TaskState.REJECTED])),
     st.tuples(st.just("state"), st.sampled_from(NODES), st.sampled_from([NodeState.DOWN, NodeState.READY])),
     st.tuples(st.just("availability"), st.sampled_from(NODES), st.sampled_from(list(Availability))),
     st.tuples(st.just("label"), st.sampled_from(NODES), st.sampled_from(["ssd", "hdd"])),
-    st.tuples(st.just("scale"), st.sampled_from(["a", "b"]), st.integers(0, 6)),
+    st.tuples(st.just("scale"), st.just("a"), st.integers(0, 6)),
+    st.tuples(st.just("scale"), st.just("b"), st.integers(0, 3)),  # a node fewer than ports: start-first needs room beside the old
     st.tuples(st.just("update"), st.sampled_from(["a", "b", "g"]), st.integers(0, 99)),
     st.tuples(st.just("wait"), st.sampled_from([0.5, 3.0, 7.0]), st.none()),
     st.tuples(st.just("turn"), st.integers(1, 3), st.none()),
@@ -60,13 +76,17 @@ class Life:
         self.states: dict[str, TaskState] = {}
         self.desired: dict[str, TaskState] = {}
         for service_id, count in (("a", 3), ("b", 2)):
-            world.create(self.spec(service_id, "1", ServiceMode(replicated=ReplicatedMode(replicas=count))), service_id)
+            mode = ServiceMode(replicated=ReplicatedMode(replicas=count))
+            world.create(self.spec(service_id, "1", mode), service_id, extensions=WAITS_FOR_B if service_id == "a" else Extensions())
         world.create(self.spec("g", "1", ServiceMode(global_=GlobalMode())), "g")
 
     def spec(self, service_id: str, image: str, mode: ServiceMode):
-        networks = (NetworkAttachmentConfig(target="net1"),) if service_id == "b" else ()
-        policy = RestartPolicy(delay=SECOND)
-        return self.web(image, name=service_id, mode=mode, update_config=self.config, restart_policy=policy, networks=networks)
+        own = {
+            "a": {"placement": Placement(constraints=("node.labels.disk!=hdd",)), "resources": ONE_GPU},
+            "b": {"networks": (NetworkAttachmentConfig(target="net1"),), "endpoint_spec": HOST_PORT},
+            "g": {},
+        }[service_id]
+        return self.web(image, name=service_id, mode=mode, update_config=self.config, restart_policy=RestartPolicy(delay=SECOND), **own)
 
     def take(self, what: str, one, other) -> None:  # noqa: C901 - one case a step
         world = self.world
@@ -118,6 +138,9 @@ class Life:
         addresses = [one.address for task in now.tasks.values() if not task.state.ended for one in task.attachments]
         addresses += [vip.addr for service in now.services.values() if service.endpoint for vip in service.endpoint.virtual_ips]
         assert len(addresses) == len(set(addresses))
+        gpus, ports = ([task for task in self.world.tasks(one) if task.node_id and not task.state.ended] for one in "ab")
+        assert len(ports) == len({task.node_id for task in ports}), "a host port was given twice"
+        assert len(gpus) == len({(task.node_id, gpu.value) for task in gpus for gpu in task.resources}), "a named resource was given twice"
         for task in now.tasks.values():
             assert task.state >= self.states.get(task.id, task.state)
             assert task.desired_state >= self.desired.get(task.id, task.desired_state)
@@ -132,12 +155,13 @@ class Life:
                 if node is not None:
                     assert node.spec.availability is not Availability.DRAIN or node.status.state is NodeState.DOWN
                     assert node.status.state is not NodeState.DOWN or service_id == "g"
+                    assert service_id != "a" or node.spec.labels.get("disk") != "hdd"
 
     def heal(self) -> None:
         for node_id in NODES:
             if node_id not in self.world.now.nodes:
                 self.world.add_node(node_id)
-            self.world.change_node(node_id, state=NodeState.READY, availability=Availability.ACTIVE)
+            self.world.change_node(node_id, state=NodeState.READY, availability=Availability.ACTIVE, disk="ssd")
         self.world.wait(40, step=1.0)
 
 
