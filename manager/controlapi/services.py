@@ -125,6 +125,10 @@ def _past(present: Service, version: int) -> tuple[ServiceSpec, Extensions]:
     return present.previous_spec, present.previous_extensions or present.extensions
 
 
+ROLLING_BACK = UpdateStatus(state=UpdateState.ROLLBACK_STARTED, message="manually requested rollback")
+"""Not for jobs: those run again as a whole, and nobody would ever say that it is done."""
+
+
 def _rolled_back(now: Snapshot, present: Service, version: int) -> Service:
     spec, extensions = _checked(now, *_past(present, version))
     if mode_of(spec) is not mode_of(present.spec):
@@ -136,7 +140,7 @@ def _rolled_back(now: Snapshot, present: Service, version: int) -> Service:
         previous_spec=None,
         previous_extensions=None,
         rebalance=None,
-        update_status=UpdateStatus(state=UpdateState.ROLLBACK_STARTED, message="manually requested rollback"),
+        update_status=None if present.job_status is not None else ROLLING_BACK,
         pending_reason="",
         job_status=_next_iteration(present),
     )

@@ -245,6 +245,9 @@ def test_a_job_runs_again_when_its_spec_changes() -> None:
     status = now.services["s1"].job_status
     assert status is not None
     assert status.job_iteration == 1
+    now = done(now, UpdateService(request_id="c", id="s1", version=now.version, spec=ServiceSpec(), rollback=True))
+    assert now.services["s1"].job_status.job_iteration == 2
+    assert now.services["s1"].update_status is None
 
 
 def test_a_service_is_removed_once_and_a_retry_is_answered() -> None:
