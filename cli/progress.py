@@ -61,7 +61,14 @@ def _reasons(client: Client, service_id: str, verdict: Verdict) -> list[str]:
     except ApiError:
         return [bar.text for bar in verdict.view.overall]
     tasks = [f"{task['Name']}: {reason}" for task in answer["Tasks"][:3] for reason in task["Reasons"][:2]]
-    return [f"{answer['RunningTasks']} of {answer['DesiredTasks']} tasks serve", *answer["Reasons"], *tasks]
+    return [standing(answer), *answer["Reasons"], *tasks]
+
+
+def standing(answer: Json) -> str:
+    """How far a service is, from the daemon's own explanation."""
+    done = answer.get("CompletedTasks")
+    how = f"{answer['RunningTasks']} of {answer['DesiredTasks']} tasks serve"
+    return how if done is None else f"{done} of {answer['DesiredTasks']} tasks completed"
 
 
 def _look(client: Client, watch: Watch, service_id: str, *, now: float) -> Verdict:

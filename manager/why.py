@@ -14,14 +14,17 @@ from cluster.api.specs import SECOND, Mode, mode_of, replicas_of
 from cluster.api.states import Availability, NodeState, TaskState, UpdateState
 from manager.allocator.addresses import pool_of
 from manager.allocator.desk import attached
-from manager.orchestrator.dependencies import unmet
-from manager.orchestrator.restart import PATIENCE
+from manager.orchestrator import restart
+from manager.orchestrator.dependencies import age, completed, unmet
 from manager.orchestrator.soft import starts_first, updating
 from manager.scheduler.explain import Refusal, refusals, refusals_over
 from manager.store.snapshot import Snapshot
 
 TASKS_SHOWN = 50
 NODES_SHOWN = 100
+_JOBS = (Mode.REPLICATED_JOB, Mode.GLOBAL_JOB)
+_LEAVES = (TaskState.COMPLETE, TaskState.FAILED, TaskState.REJECTED)
+"""Ends about which the restart policy is asked."""
 _FAILED = (TaskState.FAILED, TaskState.REJECTED, TaskState.ORPHANED)
 
 
@@ -36,6 +39,8 @@ class ServiceWhy(Struct, frozen=True, kw_only=True, gc=False):
     service: Service
     running: int
     desired: int
+    completed: int | None
+    """Of a job, whose desired tasks are all that have to complete."""
     reasons: tuple[str, ...]
     tasks: tuple[TaskWhy, ...]
     """Those that are not as they should be, and of each slot that failed its last failure."""
@@ -45,14 +50,19 @@ def of_service(now: Snapshot, service: Service) -> ServiceWhy:
     tasks = sorted(now.tasks_of(service.id).values(), key=lambda task: (task.slot, task.node_id, task.created_at, task.id))
     present = [task for task in tasks if task.desired_state <= TaskState.COMPLETE]
     fit = [task for task in present if task.state is TaskState.RUNNING and task.status.ready and not _is_away(now, task)]
-    failures = {(task.slot, "" if task.slot else task.node_id): task for task in tasks if task.state in _FAILED}
-    wrong = [task for task in present if task not in fit] if len(fit) < len(present) else []
-    shown = [*wrong, *(task for task in failures.values() if task not in wrong)]
+    good = {task.id for task in present if task.state is TaskState.COMPLETE} | {task.id for task in fit}
+    last = {_place(task): task for task in tasks}
+    failures = {_place(task): task for task in tasks if task.state in _FAILED}
+    shown = [task for task in present if task.id not in good]
+    shown += [task for task in failures.values() if task not in shown]
+    shown += [task for task in last.values() if task.state is TaskState.COMPLETE and left_ended(now, task)]
+    done, total = completed(now, service) if mode_of(service.spec) in _JOBS else (None, _desired(service, present))
     return ServiceWhy(
         service=service,
         running=len(fit),
-        desired=_desired(service, present),
-        reasons=tuple(_of_service(now, service)),
+        desired=total,
+        completed=done,
+        reasons=tuple(_of_service(now, service, waits=len(good) < len(present) or not present)),
         tasks=tuple(of_task(now, task) for task in shown[:TASKS_SHOWN]),
     )
 
@@ -73,7 +83,7 @@ def _desired(service: Service, present: Iterable[Task]) -> int:
 
 
 # -- services ----------------------------------------------------------------------------------------------------------------------------
-def _of_service(now: Snapshot, service: Service) -> Iterator[str]:
+def _of_service(now: Snapshot, service: Service, *, waits: bool) -> Iterator[str]:
     status = service.update_status
     if status is not None and status.state not in (UpdateState.COMPLETED, UpdateState.ROLLBACK_COMPLETED):
         said = "; ".join(filter(None, (status.message, short_of_room(now, service))))
@@ -81,7 +91,7 @@ def _of_service(now: Snapshot, service: Service) -> Iterator[str]:
     if service.pending_reason:
         yield f"network: {service.pending_reason}"
     if reason := unmet(now, service):
-        yield f"start order: {reason}"
+        yield f"start order: {reason if waits else f'what starts from now on is {reason}'}"
     if service.rebalance is not None:
         yield f"rebalance: under way, {service.rebalance.at_once} at a time, at most {service.rebalance.left} more moves"
     for target in attached(service.spec.task_template, service.spec.networks):
@@ -122,6 +132,8 @@ def _side_by_side(now: Snapshot, service: Service) -> Iterator[tuple[Task, Task]
 def _of_task(now: Snapshot, task: Task) -> Iterator[str]:
     if task.state.ended:
         yield _end_of(task)
+        if reason := left_ended(now, task):
+            yield reason
         return
     node = now.nodes.get(task.node_id)
     if task.node_id and (node is None or node.status.state is NodeState.DOWN):
@@ -165,7 +177,7 @@ def held_back(now: Snapshot, task: Task) -> str:
     service = now.services.get(task.service_id)
     if service is not None and (reason := unmet(now, service)):
         return reason
-    if task.start_after and task.quick_failures >= PATIENCE:
+    if task.start_after and task.quick_failures >= restart.PATIENCE:
         return f"back-off after {task.quick_failures} quick failures in a row: starts {_seconds(task.start_after)} after it was created"
     return ""
 
@@ -195,6 +207,24 @@ def _end_of(task: Task) -> str:
     said = task.status.err or task.status.message
     exit_code = f" with exit code {code}" if code else ""
     return f"{task.state.wire}{exit_code}" + (f": {said}" if said else "")
+
+
+def left_ended(now: Snapshot, task: Task) -> str:
+    """Why the slot of an ended task stays empty: its restart policy wants no other. Empty if that is not so."""
+    others = now.tasks_of_slot(task.service_id, task.slot, "" if task.slot else task.node_id)
+    if task.state not in _LEAVES or any(other.desired_state <= TaskState.COMPLETE or age(task) < age(other) for other in others):
+        return ""
+    policy = restart.policy_of(now.template_of(task).spec)
+    if policy.condition == restart.NONE or (policy.condition == restart.ON_FAILURE and task.state is TaskState.COMPLETE):
+        return f"not started again: the restart condition is {policy.condition}"
+    if policy.max_attempts:
+        within = f" within {_seconds(policy.window)}" if policy.window else ""
+        return f"not started again: the restart policy's attempts are used up ({policy.max_attempts}{within})"
+    return ""
+
+
+def _place(task: Task) -> tuple[int, str]:
+    return (task.slot, "" if task.slot else task.node_id)
 
 
 def _is_away(now: Snapshot, task: Task) -> bool:

@@ -10,6 +10,7 @@ from cli.commands.service_ps import services_named
 from cli.errors import CliError
 from cli.flags.grammar import TEXT, UINT, Flag, Words
 from cli.inspection import fetched
+from cli.progress import standing
 from cli.render import short_id
 from cli.session import Session
 from cli.template.govalue import as_json
@@ -22,7 +23,7 @@ FLAGS = (
 
 def service_lines(answer: Json, *, nodes: int) -> Iterator[str]:
     """What one service's answer says, for people."""
-    yield f"{answer['Name']}: {answer['RunningTasks']} of {answer['DesiredTasks']} tasks serve"
+    yield f"{answer['Name']}: {standing(answer)}"
     for reason in answer.get("Reasons") or ():
         yield f"  {reason}"
     for task in answer.get("Tasks") or ():

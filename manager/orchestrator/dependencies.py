@@ -27,7 +27,7 @@ def _unmet(now: Snapshot, dependency: Dependency, other: Service) -> str:
     tasks = [task for task in now.tasks_of(other.id).values() if task.desired_state <= TaskState.COMPLETE]
     condition = dependency.condition or STARTED
     if condition == COMPLETED:
-        done, total = _completed(now, other)
+        done, total = completed(now, other)
         return "" if done >= total else f"waiting for service {other.spec.name} to complete ({done} of {total} tasks have)"
     if mode_of(other.spec) is Mode.REPLICATED and not replicas_of(other.spec):
         return ""  # scaled to nothing on purpose
@@ -38,13 +38,13 @@ def _unmet(now: Snapshot, dependency: Dependency, other: Service) -> str:
     return "" if fit else f"waiting for service {other.spec.name} {word} (0 of {len(tasks)} tasks so far)"
 
 
-def _completed(now: Snapshot, other: Service) -> tuple[int, int]:
+def completed(now: Snapshot, other: Service) -> tuple[int, int]:
     """How many of its tasks ended well, and how many have to. The last task of a slot speaks for it."""
     iteration = 0 if other.job_status is None else other.job_status.job_iteration
     newest: dict[tuple[int, str], Task] = {}
     for task in now.tasks_of(other.id).values():
         slot = (task.slot, "" if task.slot else task.node_id)
-        if task.job_iteration == iteration and (slot not in newest or _age(newest[slot]) < _age(task)):
+        if task.job_iteration == iteration and (slot not in newest or age(newest[slot]) < age(task)):
             newest[slot] = task
     done = sum(task.state is TaskState.COMPLETE for task in newest.values())
     job = other.spec.mode.replicated_job
@@ -54,7 +54,8 @@ def _completed(now: Snapshot, other: Service) -> tuple[int, int]:
     return done, max(expected, len(newest))
 
 
-def _age(task: Task) -> tuple[int, int, str]:
+def age(task: Task) -> tuple[int, int, str]:
+    """Orders the tasks of a slot: the last one speaks for it."""
     return (task.created_at, task.restarts, task.id)
 
 

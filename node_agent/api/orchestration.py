@@ -64,6 +64,7 @@ def service_why(answer: why.ServiceWhy, now: Snapshot) -> Json:
         "Name": answer.service.spec.name,
         "RunningTasks": answer.running,
         "DesiredTasks": answer.desired,
+        **({} if answer.completed is None else {"CompletedTasks": answer.completed}),
         "Reasons": list(answer.reasons),
         "Tasks": [task_why(one, now) for one in answer.tasks],
     }

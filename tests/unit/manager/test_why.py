@@ -1,5 +1,6 @@
 """Whoever asks why a task or a service is not as it should be is told by each stage, with the figure that is missing."""
 
+import pytest
 from msgspec.structs import replace
 
 from cluster.api.changes import Change, ChangeSet, Put, TaskChange
@@ -30,9 +31,11 @@ from cluster.api.specs import (
     Placement,
     Platform,
     PortConfig,
+    ReplicatedJobMode,
     ReplicatedMode,
     Reservations,
     Resources,
+    RestartPolicy,
     ServiceMode,
     ServiceSpec,
     TaskSpec,
@@ -69,10 +72,11 @@ def node(name: str, *, state: NodeState = NodeState.READY, availability: Availab
 
 def service(service_id: str = "s1", *, name: str = "web", extensions: Extensions = Extensions(), **template: object) -> Put:  # noqa: B008
     ports, update_config = template.pop("ports", ()), template.pop("update_config", None)
+    mode = template.pop("mode", ServiceMode(replicated=ReplicatedMode(replicas=2)))
     spec = ServiceSpec(
         name=name,
         task_template=TaskSpec(container_spec=ContainerSpec(image="i"), **template),
-        mode=ServiceMode(replicated=ReplicatedMode(replicas=2)),
+        mode=mode,
         endpoint_spec=EndpointSpec(ports=ports),
         update_config=update_config,
     )
@@ -183,6 +187,43 @@ def test_a_task_that_shall_stop_and_one_on_a_lost_node_are_told_apart() -> None:
         "it shall stop, and is running still on n1",
     )
     assert why.of_task(now, now.tasks["t2"]).reasons[1] == "preparing on n1: no word from there yet"
+
+
+@pytest.mark.parametrize(
+    ("policy", "state", "reason"),
+    [
+        (RestartPolicy(condition="none"), TaskState.FAILED, "not started again: the restart condition is none"),
+        (RestartPolicy(condition="on-failure"), TaskState.COMPLETE, "not started again: the restart condition is on-failure"),
+        (
+            RestartPolicy(max_attempts=2, window=3 * SECOND),
+            TaskState.FAILED,
+            "not started again: the restart policy's attempts are used up (2 within 3s)",
+        ),
+    ],
+)
+def test_a_slot_that_stays_empty_says_why(policy: RestartPolicy, state: TaskState, reason: str) -> None:
+    now = after(node("n1"), service(restart_policy=policy))
+    now = task(now, "t1", state, desired_state=TaskState.SHUTDOWN, slot=1, node_id="n1")
+    assert [one.reasons[-1] for one in why.of_service(now, now.services["s1"]).tasks] == [reason]
+    now = task(now, "t2", TaskState.READY, desired_state=TaskState.READY, slot=1, node_id="n1")
+    assert not why.left_ended(now, now.tasks["t1"])
+
+
+def test_a_job_is_told_by_what_has_completed() -> None:
+    now = after(node("n1"), service(mode=ServiceMode(replicated_job=ReplicatedJobMode(max_concurrent=1, total_completions=3))))
+    goal = {"desired_state": TaskState.COMPLETE, "node_id": "n1"}
+    now = task(task(now, "t1", TaskState.COMPLETE, slot=1, **goal), "t2", TaskState.RUNNING, slot=2, **goal)
+    answer = why.of_service(now, now.services["s1"])
+    assert (answer.completed, answer.desired, answer.running, answer.tasks) == (1, 3, 1, ())
+
+
+def test_a_dependency_that_is_gone_holds_back_only_what_starts_from_now_on() -> None:
+    extensions = Extensions(depends_on=(Dependency(service="db"),))
+    now = task(after(node("n1"), service(extensions=extensions)), "t1", TaskState.RUNNING, node_id="n1")
+    said = "waiting for service db, which does not exist"
+    assert why.of_service(now, now.services["s1"]).reasons == (f"start order: what starts from now on is {said}",)
+    now = task(now, "t2", TaskState.READY, desired_state=TaskState.READY, node_id="n1")
+    assert why.of_service(now, now.services["s1"]).reasons == (f"start order: {said}",)
 
 
 def test_a_task_that_waits_for_its_turn_says_so() -> None:
