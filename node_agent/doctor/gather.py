@@ -42,7 +42,7 @@ _DAEMON = (b"shoald", b"node_agent.main")
 
 
 def gather(config: Config) -> Facts:
-    known = memory.load(config.runtime / "network" / STATE_FILE)
+    known = memory.Memory(config.runtime / "network" / STATE_FILE).load()
     member = _member(config.data)
     daemon = _daemon(config)
     kernel = gather_kernel.look(known.view.mark_base)

@@ -76,6 +76,7 @@ class Plane:
         self._coming: View | None = None
         """An update of which more is to come."""
         self._saved: Known | None = None
+        self._memory = memory.Memory(runtime / STATE_FILE)
         self._mtu = 1500
         self._parts = Parts()
         self._applied = 0
@@ -107,7 +108,7 @@ class Plane:
         """Take up what a daemon before us knew, and see that the kernel still holds it."""
         self._started = self._clock.monotonic()
         self._runtime.mkdir(parents=True, exist_ok=True)
-        self._known = await asyncio.to_thread(memory.load, self._state)
+        self._known = await asyncio.to_thread(self._memory.load)
         self._commits = Commits(self._namespace)
         await stop_left(self._runtime)
         await self.repair()
@@ -137,7 +138,7 @@ class Plane:
             if held := await self._bridges.sweep(lambda _: False):
                 log.warning("data plane: the engine keeps the bridges of %s, as containers are on them", ", ".join(held))
             else:  # else there is something left to clear
-                self._state.unlink(missing_ok=True)
+                self._memory.forget()
 
     def _give_up_ports(self) -> None:
         self._relay.serve({})
@@ -202,7 +203,7 @@ class Plane:
         await self._feed_names(known, parts)
         if known is not self._saved:
             try:
-                await asyncio.to_thread(memory.save, self._state, known)
+                await asyncio.to_thread(self._memory.save, known)
                 self._saved = known
             except OSError as problem:
                 log.warning("data plane: what is known cannot be kept for the next start: %s", problem)
@@ -237,10 +238,6 @@ class Plane:
             return step(self._kernel)
 
         return await asyncio.get_running_loop().run_in_executor(self._worker, stepping)
-
-    @property
-    def _state(self) -> Path:
-        return self._runtime / STATE_FILE
 
     def _files_of(self, task_id: Id) -> Path:
         return self._runtime / "tasks" / task_id
