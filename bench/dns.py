@@ -18,7 +18,7 @@ from pathlib import Path
 from bench.report import Figure, publish, wait_quiet
 from integration.netlab import Host, Lab
 from node_agent.network.dns.client import NameServer
-from node_agent.network.dns.zone import Caller, Name, NetworkZone, Zone
+from node_agent.network.dns.zone import Caller, Name, Names, NetworkZone, Zone
 
 GATEWAY = "10.97.0.1"
 SERVICES = 1000
@@ -28,7 +28,7 @@ QUESTIONS = 40_000
 
 def zone() -> Zone:
     names = {f"service-{number}": Name(vips=(f"10.50.{number // 250}.{number % 250 + 2}",)) for number in range(SERVICES)}
-    network = NetworkZone(network_id="net1", name="front", subnet="10.97.0.0/16", gateway=GATEWAY, names=names)
+    network = NetworkZone(network_id="net1", name="front", subnet="10.97.0.0/16", gateway=GATEWAY, services={"all": Names(names=names)})
     return Zone(networks={"net1": network}, callers=(Caller(addresses=(GATEWAY,), networks=("net1",)),))
 
 

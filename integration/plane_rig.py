@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import cast
 
@@ -183,7 +184,7 @@ class Rig:
             self.networks[one.network_id] = one
         place = 200 + len(self.services)
         members = tuple(
-            ServiceNetwork(network_id=one.network_id, vip="" if dnsrr else one.subnet.replace(".0/24", f".{place}"), aliases=aliases)
+            ServiceNetwork(network_id=one.network_id, vip="" if dnsrr else str(IPv4Network(one.subnet)[place]), aliases=aliases)
             for one in networks
         )
         self.services[name] = ServiceEndpoint(
@@ -195,6 +196,11 @@ class Rig:
             networks=members,
             ports=tuple(ports),
         )
+
+    @staticmethod
+    def _address(on: OverlayNetwork, number: int) -> str:
+        subnet = IPv4Network(on.subnet)
+        return f"{subnet[number]}/{subnet.prefixlen}"
 
     def vip(self, name: str) -> str:
         return self.services[name].networks[0].vip
@@ -224,9 +230,7 @@ class Rig:
         service = self.services[name]
         self._count += 1
         attachments = tuple(
-            AssignedAttachment(
-                network_id=one.network_id, address=self.networks[one.network_id].subnet.replace(".0/24", f".{self._count}/24")
-            )
+            AssignedAttachment(network_id=one.network_id, address=self._address(self.networks[one.network_id], self._count))
             for one in service.networks
         )
         return AssignedTask(

@@ -214,4 +214,13 @@ async def test_udp_is_published_and_flows_move_on_when_their_task_goes(cluster: 
         await cluster.set_ready(leaving, ready=False)
         assert await which(asker) != before
         await cluster.set_ready(leaving, ready=True)
+
+        before = await which(asker)
+        await one.stop()
+        await one.start()
+        assert await which(asker) == before
+        await cluster.set_ready(next(task for task in tasks if task.id == before), ready=False)
+        assert await which(asker) != before, "a daemon that began after the flow knows of it all the same"
+        for task in tasks:
+            await cluster.set_ready(task, ready=True)
         asker.close()

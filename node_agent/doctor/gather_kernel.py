@@ -11,7 +11,7 @@ from node_agent.doctor import iptables_rules, nft_rules
 from node_agent.doctor.packets import Firewall
 from node_agent.network.firewall import docker_user_rule
 from node_agent.network.marks import ROUTING_PRIORITY, routing_number
-from node_agent.network.naming import ANCHOR, TABLE
+from node_agent.network.naming import ANCHOR, STAND_IN, TABLE
 from node_agent.network.netlink import Netlink
 from node_agent.network.routes import Route
 from node_agent.network.rtnetlink import Link, addresses, links, routes, rules
@@ -66,7 +66,7 @@ def look(mark_base: int) -> KernelFacts:
         addresses=where,
         routes=found,
         routing_rules=ours,
-        tables=tuple(name for name in (TABLE, ANCHOR) if f"table ip {name}" in listed),
+        tables=tuple(name for name in (TABLE, STAND_IN, ANCHOR) if f"table ip {name}" in listed),
         accepts_in_docker=_quiet("iptables", "-w", "-C", "DOCKER-USER", *docker_user_rule(mark_base)),
         firewalls=tuple(_firewalls()),
     )

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from node_agent.doctor.packets import ACCEPT, DROP, GOTO, JUMP, RETURN, Chain, Condition, Firewall, Rule
-from node_agent.network.naming import ANCHOR, TABLE
+from node_agent.network.naming import ANCHOR, STAND_IN, TABLE
 
 Json = Any
 _VERDICTS = {"accept": ACCEPT, "drop": DROP, "reject": DROP, "return": RETURN}
@@ -42,7 +42,7 @@ def read(printed: bytes) -> Sequence[Firewall]:
     return [
         Firewall(name=f"nft table {family} {name}", chains=chains)
         for (family, name), chains in tables.items()
-        if family in ("ip", "inet") and name not in (TABLE, ANCHOR) and not chains.keys() & _OF_IPTABLES
+        if family in ("ip", "inet") and name not in (TABLE, STAND_IN, ANCHOR) and not chains.keys() & _OF_IPTABLES
     ]
 
 

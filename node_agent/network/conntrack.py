@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from cluster.api.values import Value
-from node_agent.network.netlink import Netlink, Request, attribute, attributes, nested, u8, u32
+from node_agent.network.netlink import Netlink, Request, attribute, attributes, each_attribute, nested, text, u8, u32
 
 _GET, _DELETE = 0x101, 0x102
 _NFGENMSG = struct.pack("=BBH", socket.AF_INET, 0, 0)
@@ -17,6 +17,8 @@ _ORIGINAL, _REPLY, _ZONE, _FILTER = 1, 2, 18, 25
 _IP, _PROTOCOL = 1, 2
 _BY_PROTOCOL = 1 << 3
 _ENOENT = 2
+_GET_ELEMENTS = 0xA0D  # NFT_MSG_GETSETELEM of the nf_tables subsystem
+_SET_TABLE, _SET_NAME, _SET_ELEMENTS, _ELEMENT_KEY, _VALUE = 1, 2, 3, 1, 1
 K = TypeVar("K")
 
 
@@ -30,11 +32,17 @@ class UdpFlow(Value, frozen=True, kw_only=True):
     """What the kernel knows it by."""
 
 
-def forget_udp(kernel: Netlink, is_stale: Callable[[UdpFlow], bool]) -> int:
-    """Delete the flows that the caller points out; returns how many."""
-    stale = [flow for flow in udp_flows(kernel) if is_stale(flow)]
+def forget_udp(kernel: Netlink, is_stale: Callable[[UdpFlow], bool]) -> list[UdpFlow]:
+    """Delete the flows that the caller points out; returns the others.
+
+    The kernel looks through the table of the whole machine to tell of one namespace: 8 ms with 262144 buckets, however few are used.
+    """
+    stale: list[UdpFlow] = []
+    left: list[UdpFlow] = []
+    for flow in udp_flows(kernel):
+        (stale if is_stale(flow) else left).append(flow)
     kernel.do(*(Request(_DELETE, 0, _NFGENMSG + flow.identity, what="forget UDP flow", fine=(_ENOENT,)) for flow in stale))
-    return len(stale)
+    return left
 
 
 def udp_flows(kernel: Netlink) -> Iterator[UdpFlow]:
@@ -52,6 +60,15 @@ def udp_flows(kernel: Netlink) -> Iterator[UdpFlow]:
             answered_by=socket.inet_ntoa(attributes(reply[_IP])[1]),
             identity=nested(_ORIGINAL, has[_ORIGINAL]) + zone,
         )
+
+
+def addresses_in(kernel: Netlink, table: str, name: str) -> frozenset[str]:
+    """The elements of an nftables set of IPv4 addresses."""
+    found = set()
+    for body in kernel.dump(_GET_ELEMENTS, _NFGENMSG + text(_SET_TABLE, table) + text(_SET_NAME, name)):
+        for element in each_attribute(attributes(body, 4).get(_SET_ELEMENTS, b"")):
+            found.add(socket.inet_ntoa(attributes(attributes(element)[_ELEMENT_KEY])[_VALUE]))
+    return frozenset(found)
 
 
 def gone_destinations(before: Mapping[K, Sequence[str]], after: Mapping[K, Sequence[str]]) -> set[tuple[K, str]]:

@@ -18,7 +18,7 @@ from node_agent.network.parts import Part, per_network
 from node_agent.network.ports import BridgeNetwork
 from node_agent.network.tables import Table
 from node_agent.network.view import Known, View
-from node_agent.network.vip import Choice, vip_table
+from node_agent.network.vip import Way, vip_table
 
 VXLAN_OVERHEAD = 50
 
@@ -61,7 +61,7 @@ class Desired(Value, frozen=True, kw_only=True):
 
 
 class SandboxRules(Value, frozen=True, kw_only=True):
-    vips: Mapping[str, Choice]
+    vips: Mapping[str, Way]
     table: Table
 
 
@@ -187,7 +187,7 @@ def _node_table(view: View, tunnels: Iterable[Tunnel], ports: list[Published], p
 # -- sandboxes -------------------------------------------------------------------------------------------------------------------------
 def _sandboxes(known: Known, parts: Sequence[Part]) -> dict[Id, SandboxRules]:
     """The VIPs of all networks that the task is on."""
-    vips = {key: {there.vip: there.choice for there in per_network(parts, key) if there.vip} for key in known.used_networks}
+    vips = {key: {there.vip: there.way for there in per_network(parts, key) if there.way} for key in known.used_networks}
     shared: dict[tuple[Id, ...], SandboxRules] = {}
     found = {}
     for task in known.tasks.values():
@@ -195,7 +195,7 @@ def _sandboxes(known: Known, parts: Sequence[Part]) -> dict[Id, SandboxRules]:
             continue
         networks = tuple(sorted(task.addresses))
         if networks not in shared:
-            merged = {vip: choice for key in networks for vip, choice in vips.get(key, {}).items()}
+            merged = {vip: way for key in networks for vip, way in vips.get(key, {}).items()}
             shared[networks] = SandboxRules(vips=merged, table=vip_table(merged))
         found[task.task_id] = shared[networks]
     return found

@@ -96,7 +96,8 @@ def ingress_chains(ports: list[Published], *, mark_base: int, numbers: Mapping[i
         ),
         # Refusals that this node itself makes of what another one sent find back like a task's replies.
         "c_route": Chain(hook="type route hook output priority -150", rules=(f"{reply} meta mark set ct mark & {mask:#x}",)),
-        # What another node sent here for a task that has just ended goes on to one that has not.
+        # What another node sent here for a task that has just ended goes on to one that has not. So does what comes to a chain of
+        # arrivals that is only just being made: it is empty for packets that are under way, and they return from it.
         # Tasks ask their names of the gateways, and hosts theirs of servers in 127.0.0.0/8: a published port 53 takes neither.
         "c_pre": Chain(
             hook="type nat hook prerouting priority -100",
@@ -198,7 +199,7 @@ def ingress_lookups(ports: list[Published], places: Places, *, mark_base: int, h
         "arrived": Lookup(
             type=f"{by_port} : {verdict}",
             is_map=True,
-            elements={f"{port.protocol} . {port.port}": f"goto {_chain('l', port)}" for port in ports if port.arriving},
+            elements={f"{port.protocol} . {port.port}": f"jump {_chain('l', port)}" for port in ports if port.arriving},
         ),
     }
 
@@ -233,14 +234,16 @@ def _clients(port: Published, among: Mapping[str, str]) -> Lookup:
 
 
 def _spread(step: str, port: Published, weighted: list[tuple[str, int]]) -> tuple[str, ...]:
+    """The last rule is for a packet that is under way while this chain is replaced: the map that it looks into is empty by then."""
     if not weighted:
         return ()
+    anywhere = f"meta l4proto {port.protocol} dnat to {weighted[0][0].replace(' . ', ':')}"
     if len(weighted) == 1:
-        return (f"meta l4proto {port.protocol} dnat to {weighted[0][0].replace(' . ', ':')}",)
+        return (anywhere,)
     if step in dict(_affine(port)):
-        return (f"meta l4proto {port.protocol} dnat to {CLIENT} map @{_clients_of(step, port)}",)
+        return (f"meta l4proto {port.protocol} dnat to {CLIENT} map @{_clients_of(step, port)}", anywhere)
     places, at = [], 0
     for destination, weight in weighted:
         places.append(f"{at}-{at + weight - 1} : {destination}" if weight > 1 else f"{at} : {destination}")
         at += weight
-    return (f"meta l4proto {port.protocol} dnat to numgen random mod {at} map {{ {', '.join(places)} }}",)
+    return (f"meta l4proto {port.protocol} dnat to numgen random mod {at} map {{ {', '.join(places)} }}", anywhere)

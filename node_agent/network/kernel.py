@@ -12,7 +12,7 @@ from cluster.api.values import Value
 from node_agent.network.conntrack import forget_udp, gone_destinations
 from node_agent.network.desired import Desired
 from node_agent.network.firewall import docker_user_rule
-from node_agent.network.naming import ANCHOR, BRIDGE_PREFIX, GATEWAY_BRIDGE, LINK_DEVICE, TABLE
+from node_agent.network.naming import ANCHOR, BRIDGE_PREFIX, GATEWAY_BRIDGE, LINK_DEVICE, STAND_IN, TABLE
 from node_agent.network.netlink import Netlink
 from node_agent.network.netns import enter_command, inside
 from node_agent.network.nft import NETFILTER, NftError
@@ -128,7 +128,7 @@ class Kernel:
             self._devices.hold({}, recheck=True)
             self._paths.hold({}, mark_base=mark_base, recheck=True)
             self._quiet(*enter_command(self._namespace), "iptables", "-w", "-D", "DOCKER-USER", *docker_user_rule(mark_base))
-        self._node.run("".join(f"add table ip {name}\ndelete table ip {name}\n" for name in (TABLE, ANCHOR)))
+        self._node.run("".join(f"add table ip {name}\ndelete table ip {name}\n" for name in (TABLE, STAND_IN, ANCHOR)))
 
     def remove_bridges(self) -> None:
         """Bridges of ours that no engine answers for any more."""

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from cluster.api.endpoint import OverlayNetwork
 from cluster.api.ids import Id
-from node_agent.network.dns.zone import Caller, Name, NetworkZone, Zone
+from node_agent.network.dns.zone import Caller, NetworkZone, Zone
 from node_agent.network.naming import GATEWAY_BRIDGE
-from node_agent.network.parts import Part, per_network
+from node_agent.network.parts import Part
 from node_agent.network.view import Known, LocalTask
 
 
@@ -37,18 +37,7 @@ def _caller(task: LocalTask, networks: Mapping[Id, OverlayNetwork], *, held: boo
     )
 
 
-def _network_zone(network: OverlayNetwork, parts: Sequence[Part], gateway: str, *, told: bool) -> NetworkZone:
-    names: dict[str, Name] = {}
-    pointers: dict[str, str] = {}
-    for membership in per_network(parts, network.network_id):
-        for name, target in membership.names.items():
-            names[name] = _together(names[name], target) if name in names else target
-        pointers.update(membership.pointers)
-    return NetworkZone(
-        network_id=network.network_id, name=network.name, subnet=network.subnet, gateway=gateway, names=names, told=told, pointers=pointers
-    )
-
-
-def _together(one: Name, other: Name) -> Name:
-    """Services that share an alias share the answer."""
-    return Name(vips=(*one.vips, *other.vips), tasks=(*one.tasks, *other.tasks))
+def _network_zone(network: OverlayNetwork, parts: Iterable[Part], gateway: str, *, told: bool) -> NetworkZone:
+    here = network.network_id
+    services = {part.service: part.memberships[here].called for part in parts if here in part.memberships}
+    return NetworkZone(network_id=here, name=network.name, subnet=network.subnet, gateway=gateway, services=services, told=told)

@@ -22,6 +22,8 @@ TABLE = "shoal"
 """The name of our nftables table, in the node's namespace and in every sandbox."""
 ANCHOR = "shoal_anchor"
 """A table with an empty nat chain. As long as it is there, replacing the other one never unregisters NAT under live connections."""
+STAND_IN = "shoal_next"
+"""Decides in the place of a table that is there, while that is replaced."""
 
 
 def bridge_of(network_id: Id) -> str:

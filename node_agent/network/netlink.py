@@ -68,15 +68,22 @@ def text(kind: int, value: str) -> bytes:
 
 def attributes(body: bytes, start: int = 0) -> dict[int, bytes]:
     """The attributes from `start` on; of several with one number the last counts."""
-    found = {}
+    return dict(_attributes(body, start))
+
+
+def each_attribute(body: bytes) -> Iterator[bytes]:
+    """The contents of a list."""
+    return (content for _, content in _attributes(body, 0))
+
+
+def _attributes(body: bytes, start: int) -> Iterator[tuple[int, bytes]]:
     end = len(body)
     while start + 4 <= end:
         length, kind = _ATTRIBUTE.unpack_from(body, start)
         if length < 4:
             break
-        found[kind & 0x3FFF] = body[start + 4 : start + length]
+        yield kind & 0x3FFF, body[start + 4 : start + length]
         start += (length + 3) & ~3
-    return found
 
 
 class Netlink:

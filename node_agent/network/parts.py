@@ -9,27 +9,28 @@ from collections.abc import Iterable, Iterator, Mapping
 from cluster.api.endpoint import CLIENT_IP, Backend, OverlayNetwork, Peer, ServiceEndpoint, ServiceNetwork
 from cluster.api.ids import Id
 from cluster.api.values import Value
-from node_agent.network.dns.zone import Name
+from node_agent.network.dns.zone import Name, Names
 from node_agent.network.ingress import Published
 from node_agent.network.naming import link_address
 from node_agent.network.view import Known, LocalTask
-from node_agent.network.vip import Choice
+from node_agent.network.vip import Choice, Way, way
 
 
 class Membership(Value, frozen=True, kw_only=True):
     """A service on one network."""
 
     vip: str = ""
-    choice: Choice = Choice()
+    way: Way | None = None
+    """Where the VIP leads; None without one."""
     remote: Mapping[str, str] = {}
     """Every address on another node -> that node's data path address. From when a task has an address until it is gone, ready or
     not: it may speak before it is."""
-    names: Mapping[str, Name] = {}
-    pointers: Mapping[str, str] = {}
+    called: Names = Names()
 
 
 class Part(Value, frozen=True, kw_only=True):
     service: str = ""
+    """Empty: what comes from guests."""
     memberships: Mapping[Id, Membership] = {}
     published: tuple[Published, ...] = ()
 
@@ -137,7 +138,7 @@ def _guests(network: OverlayNetwork, nodes: _Nodes) -> Part:
             names[name] = Name(tasks=(*names.get(name, Name()).tasks, guest.address))
         if guest.name:
             pointers[guest.address] = guest.name
-    return Part(memberships={network.network_id: Membership(remote=remote, names=names, pointers=pointers)})
+    return Part(memberships={network.network_id: Membership(remote=remote, called=Names(names=names, pointers=pointers))})
 
 
 def _membership(service: ServiceEndpoint, there: ServiceNetwork, nodes: _Nodes, ready: list[Backend]) -> Membership:
@@ -145,16 +146,19 @@ def _membership(service: ServiceEndpoint, there: ServiceNetwork, nodes: _Nodes, 
     answering = tuple(backend.addresses[here] for backend in ready if backend.addresses.get(here))
     placed = [(backend, backend.addresses[here]) for backend in service.backends if backend.addresses.get(here)]
     named = [(address, backend.container_name) for backend, address in placed if backend.container_name]
+    choice = Choice(
+        ready=answering,
+        near=tuple(backend.addresses[here] for backend in nodes.near(service, ready) if backend.addresses.get(here)),
+        affine=service.affinity == CLIENT_IP,
+    )
     return Membership(
         vip=there.vip,
-        choice=Choice(
-            ready=answering,
-            near=tuple(backend.addresses[here] for backend in nodes.near(service, ready) if backend.addresses.get(here)),
-            affine=service.affinity == CLIENT_IP,
-        ),
+        way=way(there.vip, choice) if there.vip else None,
         remote={address: peer.addr for backend, address in placed if (peer := nodes.elsewhere(backend))},
-        names=dict(_names(service, there, answering, named)),
-        pointers=dict(named) | ({there.vip: service.name} if there.vip else {}),
+        called=Names(
+            names=dict(_names(service, there, answering, named)),
+            pointers=dict(named) | ({there.vip: service.name} if there.vip else {}),
+        ),
     )
 
 

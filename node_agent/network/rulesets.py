@@ -1,16 +1,21 @@
 """Tables of ours in the kernel: one in the node's namespace, one in each task's. Synchronous, for the worker thread."""
 
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from cluster.api.ids import Id
-from node_agent.network.conntrack import forget_udp, gone_destinations
+from node_agent.network.conntrack import addresses_in, forget_udp, gone_destinations
 from node_agent.network.desired import SandboxRules
-from node_agent.network.naming import ANCHOR
+from node_agent.network.naming import ANCHOR, TABLE
 from node_agent.network.netlink import Netlink
 from node_agent.network.netns import identity, of_pid
 from node_agent.network.nft import NETFILTER, NftError, Ruleset, open_ruleset
-from node_agent.network.tables import Table, change, replacement
-from node_agent.network.vip import Choice
+from node_agent.network.tables import Table, change, handover
+from node_agent.network.vip import ASKED, Way
+
+B = TypeVar("B")
+A = TypeVar("A")
+R = TypeVar("R")
 
 
 class HeldTable:
@@ -21,25 +26,35 @@ class HeldTable:
         self._held: Table | None = None
         self._generation = -1
 
-    def hold(self, table: Table, *, recheck: bool, step: Callable[[Table | None, Table], str] = change) -> None:
-        """One transaction, if any. Raises NftError."""
+    def hold(self, table: Table, *, recheck: bool, step: Callable[[Table | None, Table], str] = change) -> bool:
+        """One transaction, if any. Raises NftError. Returns whether one that was there before, of whoever, had to be replaced."""
         if recheck and self._held is not None and self._rules.generation() != self._generation:
             self._held = None  # somebody else committed something here: it may have been our table
-        if self._held is table or not (text := step(self._held, table)):
-            self._held = table
-            return
-        before = self._rules.generation()
-        try:
-            self._rules.run(_anchored(text) if self._held is None else text)
-        except NftError:
-            if self._held is None:
-                raise
-            self._held = None
-            self._rules.run(_anchored(replacement(table)))
-        after = self._rules.generation()
+        if self._held is table:
+            return False
+        text = step(self._held, table)
+        replaces = self._held is None and self._is_there(table)
+        if text:
+            try:
+                self._commit(*(handover(table) if replaces else (text,)), anchored=self._held is None)
+            except NftError:
+                if self._held is None:
+                    raise
+                self._held, replaces = None, True
+                self._commit(*handover(table), anchored=True)
         self._held = table
+        return replaces
+
+    def _is_there(self, table: Table) -> bool:
+        return f"table {table.family} {table.name}" in self._rules.run(f"list tables {table.family}").splitlines()
+
+    def _commit(self, *texts: str, anchored: bool) -> None:
+        before = self._rules.generation()
+        for number, text in enumerate(texts):
+            self._rules.run(_anchored(text) if anchored and number == 0 else text)
+        after = self._rules.generation()
         # Another commit in between leaves it open whether ours is still there: the next recheck programs it again.
-        self._generation = after if after == before + 1 else -1
+        self._generation = after if after == before + len(texts) else -1
 
     def run(self, text: str) -> str:
         return self._rules.run(text)
@@ -61,17 +76,18 @@ class Sandboxes:
 
     def __init__(self) -> None:
         self._open: dict[Id, tuple[int, HeldTable]] = {}
-        self._vips: dict[Id, Mapping[str, Choice]] = {}
+        self._vips: dict[Id, Mapping[str, Way]] = {}
 
     def hold(self, wanted: Mapping[Id, SandboxRules], where: Mapping[Id, tuple[int, int]], *, recheck: bool) -> dict[Id, str]:
         """`where`: task -> (pid, identity of its namespace). Returns the tasks that could not be programmed, and why."""
         for gone in self._open.keys() - wanted.keys():
             self._close(gone)
-        step = _remembering(change)
+        step, leaving = _remembering(change), _remembering(_gone)
         problems = {}
         for task_id, rules in wanted.items():
             try:
-                self._hold_one(task_id, rules, *where[task_id], recheck=recheck, step=step)
+                replaced = self._hold_one(task_id, rules, *where[task_id], recheck=recheck, step=step)
+                self._forget(task_id, rules.vips, where[task_id][0], leaving=leaving, replaced=replaced)
             except (NftError, OSError) as problem:
                 problems[task_id] = str(problem)
                 self._close(task_id)
@@ -79,7 +95,7 @@ class Sandboxes:
 
     def _hold_one(
         self, task_id: Id, rules: SandboxRules, pid: int, namespace: int, *, recheck: bool, step: Callable[[Table | None, Table], str]
-    ) -> None:
+    ) -> bool:
         at, held = self._open.get(task_id, (0, None))
         if held is None or at != namespace:
             self._close(task_id)
@@ -87,11 +103,29 @@ class Sandboxes:
                 raise NftError(f"process {pid} of task {task_id} is gone")
             held = HeldTable(of_pid(pid))
             self._open[task_id] = (namespace, held)
-        held.hold(rules.table, recheck=recheck, step=step)
+        return held.hold(rules.table, recheck=recheck, step=step)
+
+    def _forget(self, task_id: Id, vips: Mapping[str, Way], pid: int, *, leaving: "_Leaving", replaced: bool) -> None:
+        """UDP flows to backends that are no more. To read them takes the kernel long, so only for VIPs that were sent a datagram; what
+        was noted of that is lost with a table that was replaced.
+        """
         before = self._vips.get(task_id, {})
-        if before is not rules.vips:
-            self._vips[task_id] = rules.vips
-            _forget_gone(before, rules.vips, pid)
+        self._vips[task_id] = vips
+        gone = leaving(before, vips)
+        if not gone and not replaced:
+            return
+        kernel = Netlink(NETFILTER, namespace=of_pid(pid))
+        try:
+            if replaced:
+                stay = {(vip, address) for vip, way in vips.items() for address in way.choice.ready}
+                left = forget_udp(kernel, lambda flow: flow.to in vips and (flow.to, flow.answered_by) not in stay)
+                asked = sorted({flow.to for flow in left if flow.to in vips})
+                if asked:
+                    self._open[task_id][1].run(f"add element ip {TABLE} {ASKED} {{ {', '.join(asked)} }}")
+            elif not {vip for vip, _ in gone}.isdisjoint(addresses_in(kernel, TABLE, ASKED)):
+                forget_udp(kernel, lambda flow: (flow.to, flow.answered_by) in gone)
+        finally:
+            kernel.close()
 
     def _close(self, task_id: Id) -> None:
         self._vips.pop(task_id, None)
@@ -103,26 +137,25 @@ class Sandboxes:
             self._close(task_id)
 
 
-def _remembering(step: Callable[[Table | None, Table], str]) -> Callable[[Table | None, Table], str]:
-    """Sandboxes on the same networks go through the same change: its text is made once a round."""
-    texts: dict[tuple[int, int], str] = {}
+_Leaving = Callable[[Mapping[str, Way], Mapping[str, Way]], set[tuple[str, str]]]
 
-    def remembered(before: Table | None, after: Table) -> str:
+
+def _gone(before: Mapping[str, Way], after: Mapping[str, Way]) -> set[tuple[str, str]]:
+    """(VIP, backend) pairs that were there and are no more."""
+    changed = [vip for vip, way in before.items() if after.get(vip) is not way]
+    return gone_destinations(
+        {vip: before[vip].choice.ready for vip in changed}, {vip: after[vip].choice.ready for vip in changed if vip in after}
+    )
+
+
+def _remembering(step: Callable[[B, A], R]) -> Callable[[B, A], R]:
+    """Sandboxes on the same networks go through the same change: what follows from it is worked out once a round."""
+    found: dict[tuple[int, int], tuple[B, A, R]] = {}
+
+    def remembered(before: B, after: A) -> R:
         key = (id(before), id(after))
-        if key not in texts:
-            texts[key] = step(before, after)
-        return texts[key]
+        if key not in found:
+            found[key] = before, after, step(before, after)
+        return found[key][2]
 
     return remembered
-
-
-def _forget_gone(before: Mapping[str, Choice], after: Mapping[str, Choice], pid: int) -> None:
-    changed = {vip for vip, choice in before.items() if after.get(vip) != choice}
-    gone = gone_destinations({vip: before[vip].ready for vip in changed}, {vip: after[vip].ready for vip in changed if vip in after})
-    if not gone:
-        return
-    kernel = Netlink(NETFILTER, namespace=of_pid(pid))
-    try:
-        forget_udp(kernel, lambda flow: (flow.to, flow.answered_by) in gone)
-    finally:
-        kernel.close()

@@ -1,12 +1,15 @@
 """An nftables table as a value, and the text that makes the kernel's copy equal to it. Pure.
 
-Rules live in chains that are replaced whole; verdict maps lead to them. So a change of one service is one small transaction
-(flush chain, add rule), however many services share the table.
+Rules live in chains that are replaced whole; maps lead to them and hold what differs from service to service. So a change of one service is
+one small transaction, however many services share the table.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
 
 from cluster.api.values import Value
+from node_agent.network.naming import STAND_IN
 
 
 class Chain(Value, frozen=True, kw_only=True):
@@ -25,17 +28,32 @@ class Lookup(Value, frozen=True, kw_only=True):
     """The type is written as expressions of that type, for keys that have no type with a name."""
 
 
+_NOTHING = Lookup(type="")
+
+
 class Table(Value, frozen=True, kw_only=True):
     family: str
     name: str
     chains: Mapping[str, Chain] = {}
     lookups: Mapping[str, Lookup] = {}
+    groups: Mapping[str, Mapping[str, Mapping[str, str]]] = {}
+    """What the elements are about -> lookup -> more elements. A group that is the same object as before is not looked into."""
 
 
 def replacement(table: Table) -> str:
     """One transaction that makes the table this, whatever was there."""
     at = f"{table.family} {table.name}"
     return "\n".join((f"add table {at}", f"delete table {at}", f"table {at} {{", *_body(table), "}")) + "\n"
+
+
+def handover(table: Table) -> tuple[str, ...]:
+    """Transactions in a row that replace a table which is there, and which packets go through meanwhile.
+
+    A packet reads rules and elements one after the other: when the table is swapped in between, it finds neither the old nor the new ones.
+    Then it still comes to the stand-in's, which is the same.
+    """
+    stand_in = msgspec.structs.replace(table, name=STAND_IN)
+    return replacement(stand_in), replacement(table), removal(stand_in)
 
 
 def removal(table: Table) -> str:
@@ -53,8 +71,8 @@ def _body(table: Table) -> Iterator[str]:
         yield " }"
     for name, lookup in table.lookups.items():
         yield f" {_kind(lookup)} {name} {{ {_declared(lookup)};"
-        if lookup.elements:
-            yield f"  elements = {{ {_elements(lookup.elements)} }}"
+        if elements := _elements({**lookup.elements, **_together(table.groups.values(), name)}):
+            yield f"  elements = {{ {elements} }}"
         yield " }"
 
 
@@ -70,12 +88,26 @@ def _elements(elements: Mapping[str, str]) -> str:
     return ", ".join(f"{key} : {value}" if value else key for key, value in elements.items())
 
 
+_Group = Mapping[str, Mapping[str, str]]
+
+
+def _together(groups: Iterable[_Group], lookup: str) -> dict[str, str]:
+    return {key: value for group in groups if lookup in group for key, value in group[lookup].items()}
+
+
+def _differing(before: Mapping[str, _Group], after: Mapping[str, _Group]) -> tuple[list[_Group], list[_Group]]:
+    """The groups of both, without those that are the same."""
+    had, has = before.get, after.get
+    return (
+        [group for about, group in before.items() if has(about) is not group],
+        [group for about, group in after.items() if had(about) is not group],
+    )
+
+
 def change(before: Table | None, after: Table) -> str:
     """One transaction from `before`, which the kernel holds, to `after`; empty when they are equal."""
     if before is None or not _same_frame(before, after):
         return replacement(after)
-    if before == after:
-        return ""
     at = f"{after.family} {after.name}"
     return "".join(f"{line}\n" for line in _steps(at, before, after))
 
@@ -91,6 +123,9 @@ def _same_frame(before: Table, after: Table) -> bool:
 def _steps(at: str, before: Table, after: Table) -> Iterator[str]:
     """New maps before the chains that look into them, new chains before the elements that lead to them, and the other way round
     when they go.
+
+    The kernel makes them visible at once, and yet a packet under way may read a chain as it was before and then a map as it is after:
+    whoever writes rules must see to it that what is not found is no refusal.
     """
     for name in after.lookups.keys() - before.lookups.keys():
         lookup = after.lookups[name]
@@ -101,10 +136,10 @@ def _steps(at: str, before: Table, after: Table) -> Iterator[str]:
         if name in before.chains:
             yield f"flush chain {at} {name}"
         yield from (f"add rule {at} {name} {rule}" for rule in after.chains[name].rules)
+    gone_groups, new_groups = _differing(before.groups, after.groups)
     for name, lookup in after.lookups.items():
-        had, has = before.lookups[name].elements if name in before.lookups else {}, lookup.elements
-        if had is has:
-            continue
+        had = {**before.lookups.get(name, _NOTHING).elements, **_together(gone_groups, name)}
+        has = {**lookup.elements, **_together(new_groups, name)}
         gone = [key for key, value in had.items() if has.get(key) != value]
         new = {key: value for key, value in has.items() if had.get(key) != value}
         if gone:

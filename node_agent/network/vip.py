@@ -4,15 +4,15 @@ The destination is rewritten where the connection starts: no proxy, the backend 
 stays where it is when the choice changes. A VIP without a ready backend refuses at once instead of timing out.
 """
 
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
 
 from cluster.api.values import Value
 from node_agent.network.affinity import CLIENT, owners
 from node_agent.network.naming import TABLE
 from node_agent.network.tables import Chain, Lookup, Table
 
-_REMEMBERED = 16384
+ASKED = "asked"
+"""The set that the kernel itself fills: VIPs that were sent a datagram."""
 
 
 class Choice(Value, frozen=True, kw_only=True):
@@ -30,52 +30,66 @@ class Choice(Value, frozen=True, kw_only=True):
         return tuple(sorted(self.near or self.ready))
 
 
-def vip_table(vips: Mapping[str, Choice]) -> Table:
-    """From VIP -> its backends."""
+class Way(Value, frozen=True, kw_only=True):
+    """How one VIP is translated: made once for all tables that have it."""
+
+    choice: Choice
+    spread: int
+    """Its chain draws one of so many numbers; 0: it has none of these chains."""
+    elements: Mapping[str, Mapping[str, str]]
+    """What it has in each of the table's lookups."""
+
+
+def way(vip: str, choice: Choice) -> Way:
+    among = choice.among
+    many = len(among) > 1
+    spread = len(among) if many and not choice.affine else 0
+    elements = {"refused": {vip: ""}}
+    if among:
+        elements["one"] = {vip: among[0]}
+    if spread:
+        elements |= {"vips": {vip: f"jump {_chain(spread)}"}, "backends": {f"{vip} . {place}": addr for place, addr in enumerate(among)}}
+    elif many:
+        clients = owners({address: address for address in among})
+        elements |= {"vips": {vip: "jump c_client"}, "clients": {f"{vip} . {slot}": address for slot, address in clients.items()}}
+    return Way(choice=choice, spread=spread, elements=elements)
+
+
+def vip_table(ways: Mapping[str, Way]) -> Table:
+    """From VIP -> its way. No chain is a service's own: nftables reads all chains before a change, and a thousand take long.
+
+    A packet under way while a backend goes may draw a number that is no more, or come to a chain that is not yet: it goes to `@one`.
+    """
     chains = {
-        "c_out": Chain(hook="type nat hook output priority -100", rules=("ip daddr vmap @vips",)),
+        "c_out": Chain(
+            hook="type nat hook output priority -100",
+            rules=(
+                f"meta l4proto udp ip daddr @refused add @{ASKED} {{ ip daddr }}",
+                "ip daddr vmap @vips",
+                "dnat to ip daddr map @one",
+            ),
+        ),
         # What a chain above has translated carries a backend's address by now.
         "c_refuse": Chain(hook="type filter hook output priority 0", rules=("ip daddr @refused reject",)),
+        "c_client": Chain(rules=(f"dnat to ip daddr . {CLIENT} map @clients",)),
+        **dict(_spreading(sorted({way.spread for way in ways.values()} - {0}))),
     }
-    chains |= {chain_of(vip): _chain(vip, choice) for vip, choice in vips.items()}
     lookups = {
-        "vips": Lookup(type="ipv4_addr : verdict", elements={vip: _verdict(vip) for vip in vips}, is_map=True),
-        "refused": Lookup(type="ipv4_addr", elements=dict.fromkeys(vips, "")),
+        "refused": Lookup(type="ipv4_addr"),
+        ASKED: Lookup(type="ipv4_addr; flags dynamic; size 65536"),
+        "vips": Lookup(type="ipv4_addr : verdict", is_map=True),
+        "one": Lookup(type="ipv4_addr : ipv4_addr", is_map=True),
+        "backends": Lookup(type="ip daddr . numgen random mod 2 : ip daddr", by_example=True, is_map=True),
+        "clients": Lookup(type=f"ip daddr . {CLIENT} : ip daddr", by_example=True, is_map=True),
     }
-    lookups |= {_clients_of(vip): _clients(choice) for vip, choice in vips.items() if choice.affine and len(choice.among) > 1}
-    return Table(family="ip", name=TABLE, chains=chains, lookups=lookups)
+    return Table(family="ip", name=TABLE, chains=chains, lookups=lookups, groups={vip: way.elements for vip, way in ways.items()})
 
 
-# Pure, and asked again for every VIP of a network whenever one of them changes.
-@lru_cache(maxsize=_REMEMBERED)
-def chain_of(vip: str) -> str:
-    return "v_" + vip.replace(".", "_")
+def _spreading(sizes: list[int]) -> Iterator[tuple[str, Chain]]:
+    for size in sizes:
+        yield _chain(size), Chain(rules=(f"dnat to ip daddr . numgen random mod {size} map @backends",))
 
 
-@lru_cache(maxsize=_REMEMBERED)
-def _verdict(vip: str) -> str:
-    return f"goto {chain_of(vip)}"
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def _chain(vip: str, choice: Choice) -> Chain:
-    """The rule that sends a new connection to one of them."""
-    among = choice.among
-    if not among:
-        return Chain()
-    if len(among) == 1:
-        return Chain(rules=(f"dnat to {among[0]}",))
-    if choice.affine:
-        return Chain(rules=(f"dnat to {CLIENT} map @{_clients_of(vip)}",))
-    places = ", ".join(f"{place} : {address}" for place, address in enumerate(among))
-    return Chain(rules=(f"dnat to numgen random mod {len(among)} map {{ {places} }}",))
-
-
-def _clients_of(vip: str) -> str:
-    return "a_" + vip.replace(".", "_")
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def _clients(choice: Choice) -> Lookup:
-    elements = owners({address: address for address in choice.among})
-    return Lookup(type=f"{CLIENT} : ip daddr", by_example=True, is_map=True, elements=elements)
+def _chain(size: int) -> str:
+    """The choice among so many backends."""
+    return f"n_{size}"

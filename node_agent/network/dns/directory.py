@@ -9,7 +9,8 @@ import msgspec
 from cluster.api.ids import Id
 from cluster.api.values import Value
 from node_agent.network.dns import wire
-from node_agent.network.dns.zone import Caller, Name, NetworkZone, Zone
+from node_agent.network.dns.feed import difference
+from node_agent.network.dns.zone import Caller, Name, Names, NetworkZone, Zone
 
 
 class Answer(Value, frozen=True, kw_only=True):
@@ -37,14 +38,31 @@ class _Network:
         self.zone = zone
         self.subnet = IPv4Network(zone.subnet, strict=False) if zone.subnet else None
         self.suffix = wire.wire_name(zone.name)
-        had, made = (before.zone.names, before.names) if before else ({}, {})
-        self.names: dict[bytes, _Records] = {}
-        for name, target in zone.names.items():
+        self.names: dict[bytes, tuple[tuple[str, _Records], ...]] = dict(before.names) if before else {}
+        self.pointers: dict[str, str] = dict(before.pointers) if before else {}
+        held = before.zone.services if before else {}
+        changed, gone = difference(held, zone.services)
+        for service in (*gone, *changed):
+            self._forget(service, held.get(service, Names()))
+        for service, called in changed.items():
+            self._learn(service, called)
+
+    def _forget(self, service: str, called: Names) -> None:
+        for key in filter(None, map(wire.wire_name, called.names)):
+            others = tuple(entry for entry in self.names.pop(key, ()) if entry[0] != service)
+            if others:
+                self.names[key] = others
+        for address in called.pointers:
+            self.pointers.pop(address, None)
+
+    def _learn(self, service: str, called: Names) -> None:
+        for name, target in called.names.items():
             if key := wire.wire_name(name):
-                self.names[key] = made[key] if had.get(name) is target else _records(target)
+                self.names[key] = (*self.names.get(key, ()), (service, _records(target)))
+        self.pointers.update(called.pointers)
 
     def pointer(self, address: str) -> bytes | None:
-        name = self.zone.pointers.get(address)
+        name = self.pointers.get(address)
         return None if name is None else wire.pointer_record(f"{name}.{self.zone.name}")
 
     def find(self, name: bytes) -> "_Records | None":
@@ -52,7 +70,9 @@ class _Network:
         found = self.names.get(name)
         if found is None and self.suffix and name.endswith(self.suffix) and len(name) > len(self.suffix):
             found = self.names.get(name[: -len(self.suffix)] + b"\0")
-        return found
+        if found is None:
+            return None
+        return found[0][1] if len(found) == 1 else _together([records for _, records in found])
 
 
 class _Records(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +84,13 @@ def _records(target: Name) -> _Records:
     return _Records(
         vips=tuple(wire.address_record(IPv4Address(vip).packed) for vip in target.vips),
         tasks=tuple(wire.address_record(IPv4Address(task).packed) for task in target.tasks),
+    )
+
+
+def _together(several: list[_Records]) -> _Records:
+    """Services that share an alias share the answer."""
+    return _Records(
+        vips=tuple(vip for records in several for vip in records.vips), tasks=tuple(task for records in several for task in records.tasks)
     )
 
 

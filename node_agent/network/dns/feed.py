@@ -6,20 +6,18 @@ from typing import TypeVar
 import msgspec
 
 from cluster.api.ids import Id
-from node_agent.network.dns.zone import Caller, Name, NetworkZone, Zone
+from node_agent.network.dns.zone import Caller, Names, NetworkZone, Zone
 
-PROTOCOL = 1
+PROTOCOL = 2
 T = TypeVar("T")
 
 
 class Patch(msgspec.Struct, frozen=True, kw_only=True):
-    """What changed of a network's names."""
+    """The services of a network whose names changed."""
 
     network_id: Id
-    names: Mapping[str, Name] = {}
-    gone_names: tuple[str, ...] = ()
-    pointers: Mapping[str, str] = {}
-    gone_pointers: tuple[str, ...] = ()
+    services: Mapping[str, Names] = {}
+    gone: tuple[str, ...] = ()
 
 
 class Feed(msgspec.Struct, frozen=True, kw_only=True, tag="feed"):
@@ -51,13 +49,10 @@ def after(zone: Zone, feed: Feed) -> Zone:
 
 
 def _patched(network: NetworkZone, patch: Patch) -> NetworkZone:
-    names = {**network.names, **patch.names}
-    pointers = {**network.pointers, **patch.pointers}
-    for name in patch.gone_names:
-        names.pop(name, None)
-    for address in patch.gone_pointers:
-        pointers.pop(address, None)
-    return msgspec.structs.replace(network, names=names, pointers=pointers)
+    services = {**network.services, **patch.services}
+    for name in patch.gone:
+        services.pop(name, None)
+    return msgspec.structs.replace(network, services=services)
 
 
 def step(before: Zone | None, wanted: Zone) -> Feed | None:
@@ -83,14 +78,13 @@ def _frame(network: NetworkZone) -> tuple[str, str, str, bool]:
 
 
 def _patch(before: NetworkZone, after: NetworkZone) -> Patch | None:
-    names, gone_names = _difference(before.names, after.names)
-    pointers, gone_pointers = _difference(before.pointers, after.pointers)
-    if not (names or gone_names or pointers or gone_pointers):
+    services, gone = difference(before.services, after.services)
+    if not (services or gone):
         return None
-    return Patch(network_id=after.network_id, names=names, gone_names=gone_names, pointers=pointers, gone_pointers=gone_pointers)
+    return Patch(network_id=after.network_id, services=services, gone=gone)
 
 
-def _difference(before: Mapping[str, T], after: Mapping[str, T]) -> tuple[dict[str, T], tuple[str, ...]]:
+def difference(before: Mapping[str, T], after: Mapping[str, T]) -> tuple[dict[str, T], tuple[str, ...]]:
     """What is new or another value, and what is gone. Values that are the same object are not looked into."""
     if before is after:
         return {}, ()

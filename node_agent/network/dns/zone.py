@@ -14,18 +14,25 @@ class Name(Value, frozen=True, kw_only=True):
     """The ready tasks: the answer when there is no VIP, and for callers whose VIPs are not ours to program."""
 
 
+class Names(Value, frozen=True, kw_only=True):
+    """What one service, or the guests of a network, are called on a network."""
+
+    names: Mapping[str, Name] = {}
+    """In lower case."""
+    pointers: Mapping[str, str] = {}
+    """address -> name; the network's own name is put behind it."""
+
+
 class NetworkZone(Value, frozen=True, kw_only=True):
     network_id: Id
     name: str
     subnet: str = ""
     gateway: str = ""
     """Where its containers find the name server on this node."""
-    names: Mapping[str, Name] = {}
-    """In lower case."""
+    services: Mapping[str, Names] = {}
+    """By service, so that one which changed is told and indexed without a look at the others. Those that share a name share its answer."""
     told: bool = True
     """False: a task is on it, and the managers have not yet said who else is. Nothing can be denied."""
-    pointers: Mapping[str, str] = {}
-    """address -> name; the network's own name is put behind it."""
 
 
 class Caller(Value, frozen=True, kw_only=True):

@@ -56,9 +56,9 @@ def test_guests_elsewhere_are_reached_and_resolved_like_tasks() -> None:
     [part] = Parts().of(known, peers["me"])
     membership = part.memberships[ONE]
     assert membership.remote == {"10.0.1.253": "10.99.0.2"}
-    assert {name: found.tasks for name, found in membership.names.items()} == {
+    assert {name: found.tasks for name, found in membership.called.names.items()} == {
         "box": ("10.0.1.254",),
         "db": ("10.0.1.254",),
         "far": ("10.0.1.253",),
     }
-    assert membership.pointers["10.0.1.253"] == "far"
+    assert membership.called.pointers["10.0.1.253"] == "far"

@@ -10,7 +10,7 @@ from node_agent.network.names import zone_of
 from node_agent.network.parts import Part, Parts
 from node_agent.network.ports import BridgeNetwork
 from node_agent.network.view import Known, LocalTask, View, merge, serve, with_task, with_view, without_task
-from node_agent.network.vip import Choice
+from node_agent.network.vip import Choice, way
 
 NET = OverlayNetwork(network_id="net1".ljust(25, "0"), name="shop", subnet="10.0.1.0/24", gateway="10.0.1.1", vni=4097)
 INNER = OverlayNetwork(network_id="net2".ljust(25, "0"), name="inner", subnet="10.0.2.0/24", gateway="10.0.2.1", vni=4098, internal=True)
@@ -75,7 +75,7 @@ def test_the_node_link_leads_to_every_other_node_by_its_number() -> None:
 def test_a_sandbox_holds_the_vips_of_its_own_networks_and_their_ready_backends() -> None:
     web = service(backend("a", 1, net="10.0.1.2"), backend("b", 2, net="10.0.1.3"), backend("c", 2, ready=False, net="10.0.1.4"))
     wanted = want(known(web, tasks=(local("a"), local("x", addresses={INNER.network_id: "10.0.2.2"}))))
-    assert wanted.sandboxes["a"].vips == {"10.0.1.100": Choice(ready=("10.0.1.2", "10.0.1.3"))}
+    assert wanted.sandboxes["a"].vips == {"10.0.1.100": way("10.0.1.100", Choice(ready=("10.0.1.2", "10.0.1.3")))}
     assert wanted.sandboxes["x"].vips == {}
 
 
@@ -93,9 +93,14 @@ def test_a_withdrawn_task_is_out_of_everything_whatever_the_managers_say() -> No
         backend("a", 1, net="10.0.1.2"), backend("b", 2, net="10.0.1.3"), ports=(PortConfig(published_port=8080, target_port=80),)
     )
     state = known(web, tasks=(local("a", withdrawn=True),))
-    assert want(state).sandboxes["a"].vips == {"10.0.1.100": Choice(ready=("10.0.1.3",))}
+    assert want(state).sandboxes["a"].vips == {"10.0.1.100": way("10.0.1.100", Choice(ready=("10.0.1.3",)))}
     assert (published(state)[0].local, published(state)[0].leaving) == ((), ("10.0.1.2",)), "others may send it more for a moment"
-    names = zone_of(state, parts(state), gateways={NET.network_id: "10.0.1.1"}, programmed=()).networks[NET.network_id].names
+    names = (
+        zone_of(state, parts(state), gateways={NET.network_id: "10.0.1.1"}, programmed=())
+        .networks[NET.network_id]
+        .services["shop_web"]
+        .names
+    )
     assert names["tasks.shop_web"].tasks == ("10.0.1.3",)
 
 
@@ -113,10 +118,10 @@ def test_a_task_that_ended_here_is_out_until_the_managers_know_of_it_too() -> No
     )
     other = local("x", service_id="svc2")
     ended = without_task(known(both, tasks=(local("a"), other)), "a")
-    assert want(ended).sandboxes["x"].vips["10.0.1.100"].ready == ("10.0.1.3",)
+    assert want(ended).sandboxes["x"].vips["10.0.1.100"].choice.ready == ("10.0.1.3",)
     assert published(ended)[0].entering == {"10.96.0.2"}
     unaware = with_view(ended, merge(ended.view, EndpointUpdate(version=6, services=(both,))))
-    assert want(unaware).sandboxes["x"].vips["10.0.1.100"].ready == ("10.0.1.3",)
+    assert want(unaware).sandboxes["x"].vips["10.0.1.100"].choice.ready == ("10.0.1.3",)
     aware = with_view(ended, merge(ended.view, EndpointUpdate(version=7, services=(service(backend("b", 2, net="10.0.1.3")),))))
     assert aware.ended == {}
     assert without_task(known(tasks=(local("a"),)), "a").ended == {}, "nobody lists it"
@@ -128,10 +133,10 @@ def test_a_service_that_prefers_local_tasks_uses_the_others_when_it_has_none() -
     )
     near = msgspec.structs.replace(web, prefer_local=True)
     state = known(near, tasks=(local("a"),))
-    assert want(state).sandboxes["a"].vips["10.0.1.100"].among == ("10.0.1.2",)
+    assert want(state).sandboxes["a"].vips["10.0.1.100"].choice.among == ("10.0.1.2",)
     assert published(state)[0].entering == {"10.0.1.2"}
     gone = known(near, tasks=(local("a", withdrawn=True),))
-    assert want(gone).sandboxes["a"].vips["10.0.1.100"].among == ("10.0.1.3",)
+    assert want(gone).sandboxes["a"].vips["10.0.1.100"].choice.among == ("10.0.1.3",)
     assert published(gone)[0].entering == {"10.96.0.2"}
     assert published(known(web, tasks=(local("a"),)))[0].entering == {"10.0.1.2", "10.96.0.2"}
 
@@ -184,7 +189,7 @@ def test_a_network_that_came_with_a_task_stays_until_its_last_task_goes() -> Non
 def test_the_zone_has_services_aliases_tasks_and_containers_of_the_networks_that_are_here() -> None:
     web = service(backend("a", 1, net="10.0.1.2"), backend("b", 2, ready=False, net="10.0.1.3"))
     zone = zone_of(known(web), parts(known(web)), gateways={NET.network_id: "10.0.1.1"}, programmed=())
-    there = zone.networks[NET.network_id]
+    there = zone.networks[NET.network_id].services["shop_web"]
     assert set(there.names) == {"shop_web", "web", "tasks.shop_web", "tasks.web", "web.a.a", "web.b.b"}
     assert (there.names["web"].vips, there.names["web"].tasks) == (("10.0.1.100",), ("10.0.1.2",))
     assert there.names["web.b.b"].tasks == ("10.0.1.3",)
@@ -196,17 +201,6 @@ def test_a_network_that_came_ahead_of_the_endpoints_has_no_names_to_deny() -> No
     state = serve(Known(tasks={"a": local("a")}), [NET])
     assert not zone_of(state, [], gateways={NET.network_id: "10.0.1.1"}, programmed=()).networks[NET.network_id].told
     assert zone_of(known(), [], gateways={NET.network_id: "10.0.1.1"}, programmed=()).networks[NET.network_id].told
-
-
-def test_services_that_share_an_alias_share_the_answer() -> None:
-    one = service(vip="10.0.1.100")
-    two = msgspec.structs.replace(service(vip="10.0.1.101"), service_id="svc2", name="shop_new")
-    names = (
-        zone_of(known(one, two), parts(known(one, two)), gateways={NET.network_id: "10.0.1.1"}, programmed=())
-        .networks[NET.network_id]
-        .names
-    )
-    assert names["web"].vips == ("10.0.1.100", "10.0.1.101")
 
 
 def test_a_caller_is_held_until_its_vips_are_programmed_and_forwarded_for_if_it_gets_out() -> None:

@@ -46,15 +46,15 @@ def part(state: Known) -> Part:
 
 def test_a_silent_nodes_tasks_get_nothing_new_while_others_are_ready() -> None:
     made = part(known(backend("a", 1), backend("b", 2), backend("c", 3), silent=["node2"]))
-    assert made.memberships["net"].choice.ready == ("10.0.1.1", "10.0.1.3")
-    assert made.memberships["net"].names["tasks.web"].tasks == ("10.0.1.1", "10.0.1.3")
+    assert made.memberships["net"].way.choice.ready == ("10.0.1.1", "10.0.1.3")
+    assert made.memberships["net"].called.names["tasks.web"].tasks == ("10.0.1.1", "10.0.1.3")
     assert set(made.published[0].remote) == {link_address(LINK, 3)}
     assert set(made.memberships["net"].remote) == {"10.0.1.2", "10.0.1.3"}, "the way there stays: open connections may live on"
 
 
 def test_with_no_other_ready_task_a_silent_nodes_tasks_are_kept() -> None:
     made = part(known(backend("a", 1, ready=False), backend("b", 2), silent=["node2"]))
-    assert made.memberships["net"].choice.ready == ("10.0.1.2",)
+    assert made.memberships["net"].way.choice.ready == ("10.0.1.2",)
     assert set(made.published[0].remote) == {link_address(LINK, 2)}
 
 

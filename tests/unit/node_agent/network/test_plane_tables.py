@@ -1,7 +1,11 @@
 """The text by which a table in the kernel becomes another one."""
 
-from node_agent.network.tables import Chain, Lookup, Table, change, removal, replacement
-from node_agent.network.vip import Choice, vip_table
+from hypothesis import given
+from hypothesis import strategies as st
+
+from node_agent.network.naming import STAND_IN
+from node_agent.network.tables import Chain, Lookup, Table, change, handover, removal, replacement
+from node_agent.network.vip import Choice, vip_table, way
 
 
 def table(chains: dict[str, tuple[str, ...]], verdicts: dict[str, str] | None = None) -> Table:
@@ -24,6 +28,14 @@ def test_a_replacement_is_one_transaction_that_needs_nothing_to_be_there() -> No
 
 def test_a_removal_is_fine_when_there_is_no_such_table() -> None:
     assert removal(table({})) == "add table ip shoal\ndelete table ip shoal\n"
+
+
+def test_a_table_that_is_there_is_replaced_while_a_stand_in_decides() -> None:
+    wanted = table({"v_1": ("dnat to 10.0.0.2",)})
+    there, swapped, gone = handover(wanted)
+    assert there == replacement(wanted).replace(" ip shoal", f" ip {STAND_IN}")
+    assert swapped == replacement(wanted)
+    assert gone == f"add table ip {STAND_IN}\ndelete table ip {STAND_IN}\n"
 
 
 def test_an_equal_table_needs_no_transaction() -> None:
@@ -71,53 +83,100 @@ def test_another_hook_or_lookup_type_cannot_be_changed_in_place() -> None:
 
 
 # -- VIPs ------------------------------------------------------------------------------------------------------------------------------
+VIP = "10.0.1.100"
+
+
+def vips(choices: dict[str, Choice]) -> Table:
+    return vip_table({vip: way(vip, choice) for vip, choice in choices.items()})
+
+
 def test_a_vip_spreads_evenly_over_its_backends_whatever_order_they_come_in() -> None:
-    one = vip_table({"10.0.1.100": Choice(ready=("10.0.1.3", "10.0.1.2"))})
-    other = vip_table({"10.0.1.100": Choice(ready=("10.0.1.2", "10.0.1.3"))})
+    one = vips({VIP: Choice(ready=("10.0.1.3", "10.0.1.2"))})
+    other = vips({VIP: Choice(ready=("10.0.1.2", "10.0.1.3"))})
     assert one == other
-    assert one.chains["v_10_0_1_100"].rules == ("dnat to numgen random mod 2 map { 0 : 10.0.1.2, 1 : 10.0.1.3 }",)
-    assert one.lookups["vips"].elements == {"10.0.1.100": "goto v_10_0_1_100"}
+    assert one.groups[VIP]["vips"] == {VIP: "jump n_2"}
+    assert one.chains["n_2"].rules == ("dnat to ip daddr . numgen random mod 2 map @backends",)
+    assert one.groups[VIP]["backends"] == {f"{VIP} . 0": "10.0.1.2", f"{VIP} . 1": "10.0.1.3"}
 
 
-def test_a_vip_with_one_backend_leads_there() -> None:
-    assert vip_table({"10.0.1.100": Choice(ready=("10.0.1.2",))}).chains["v_10_0_1_100"].rules == ("dnat to 10.0.1.2",)
+def test_whoever_draws_a_backend_that_is_no_more_or_comes_to_a_chain_that_is_not_yet_gets_one_that_is_there() -> None:
+    for choice in (
+        Choice(ready=("10.0.1.2", "10.0.1.3")),
+        Choice(ready=("10.0.1.2", "10.0.1.3"), affine=True),
+        Choice(ready=("10.0.1.2",)),
+    ):
+        table = vips({VIP: choice})
+        assert table.groups[VIP]["one"] == {VIP: "10.0.1.2"}
+        assert all(verdict.startswith("jump ") for verdict in table.groups[VIP].get("vips", {}).values()), "so that it comes back"
+        assert table.chains["c_out"].rules[-2:] == ("ip daddr vmap @vips", "dnat to ip daddr map @one")
 
 
 def test_a_vip_without_a_backend_is_refused_at_once() -> None:
-    empty = vip_table({"10.0.1.100": Choice()})
-    assert empty.chains["v_10_0_1_100"].rules == ()
-    assert empty.lookups["refused"].elements.keys() == {"10.0.1.100"}
+    empty = vips({VIP: Choice()})
+    assert empty.groups[VIP] == {"refused": {VIP: ""}}
     assert empty.chains["c_refuse"].rules == ("ip daddr @refused reject",)
 
 
-def test_a_backend_that_goes_changes_one_chain_only() -> None:
-    before = vip_table({f"10.0.1.{n}": Choice(ready=(f"10.0.2.{n}", f"10.0.3.{n}")) for n in range(1, 200)})
-    after = vip_table({f"10.0.1.{n}": Choice(ready=(f"10.0.2.{n}", *[f"10.0.3.{n}"] * (n != 7))) for n in range(1, 200)})
-    assert change(before, after).splitlines() == ["flush chain ip shoal v_10_0_1_7", "add rule ip shoal v_10_0_1_7 dnat to 10.0.2.7"]
+def test_a_backend_that_goes_changes_a_few_elements_and_no_chain() -> None:
+    before = {f"10.0.1.{n}": way(f"10.0.1.{n}", Choice(ready=(f"10.0.2.{n}", f"10.0.3.{n}"))) for n in range(1, 200)}
+    after = {**before, "10.0.1.7": way("10.0.1.7", Choice(ready=("10.0.3.7",)))}
+    assert change(vip_table(before), vip_table(after)).splitlines() == [
+        "delete element ip shoal vips { 10.0.1.7 }",
+        "delete element ip shoal one { 10.0.1.7 }",
+        "add element ip shoal one { 10.0.1.7 : 10.0.3.7 }",
+        "delete element ip shoal backends { 10.0.1.7 . 0, 10.0.1.7 . 1 }",
+    ]
 
 
 def test_preferred_backends_are_the_only_ones_while_there_are_any() -> None:
     both = Choice(ready=("10.0.1.2", "10.0.1.3"), near=("10.0.1.3",))
-    assert vip_table({"10.0.1.100": both}).chains["v_10_0_1_100"].rules == ("dnat to 10.0.1.3",)
+    assert vips({VIP: both}).groups[VIP] == {"refused": {VIP: ""}, "one": {VIP: "10.0.1.3"}}
 
 
-def test_the_clients_of_a_service_with_affinity_are_looked_up_in_a_map_of_which_a_change_moves_few() -> None:
+def test_of_the_clients_of_a_service_with_affinity_a_change_moves_few() -> None:
     eight = tuple(f"10.0.2.{n}" for n in range(8))
-    before = vip_table({"10.0.1.100": Choice(ready=eight, affine=True)})
-    after = vip_table({"10.0.1.100": Choice(ready=eight[:-1], affine=True)})
-    slots = before.lookups["a_10_0_1_100"].elements
-    assert before.chains["v_10_0_1_100"].rules == ("dnat to jhash ip saddr mod 512 seed 0x5348 map @a_10_0_1_100",)
+    before = vips({VIP: Choice(ready=eight, affine=True)})
+    after = vips({VIP: Choice(ready=eight[:-1], affine=True)})
+    assert before.groups[VIP]["vips"] == {VIP: "jump c_client"}
+    assert before.chains["c_client"].rules == ("dnat to ip daddr . jhash ip saddr mod 512 seed 0x5348 map @clients",)
+    moved = [slot for slot, backend in before.groups[VIP]["clients"].items() if backend == eight[-1]]
     gone, new = change(before, after).splitlines()
-    moved = {slot for slot, backend in slots.items() if backend == eight[-1]}
-    assert gone == f"delete element ip shoal a_10_0_1_100 {{ {', '.join(slot for slot in slots if slot in moved)} }}"
-    assert new.startswith("add element ip shoal a_10_0_1_100 { ")
+    assert gone == f"delete element ip shoal clients {{ {', '.join(moved)} }}"
+    assert new.startswith("add element ip shoal clients { ")
     assert new.count(" : ") == len(moved) < 100
 
 
-def test_a_map_comes_before_the_rule_that_looks_into_it_and_goes_after() -> None:
-    alone, two = (vip_table({"10.0.1.100": Choice(ready=ready, affine=True)}) for ready in (("10.0.2.1",), ("10.0.2.1", "10.0.2.2")))
-    there = [line.split(" {")[0] for line in change(alone, two).splitlines()]
-    assert there[0] == "add map ip shoal a_10_0_1_100"
-    assert there[-1] == "add element ip shoal a_10_0_1_100"
-    assert change(two, alone).splitlines()[-1] == "delete map ip shoal a_10_0_1_100"
-    assert change(two, alone).splitlines()[0] == "flush chain ip shoal v_10_0_1_100"
+def test_a_lookup_comes_before_the_rule_that_looks_into_it_and_goes_after() -> None:
+    looking = Table(
+        family="ip", name="shoal", chains={"c_out": Chain(rules=("ip daddr @some drop",))}, lookups={"some": Lookup(type="ipv4_addr")}
+    )
+    empty = Table(family="ip", name="shoal", chains={"c_out": Chain()})
+    assert change(empty, looking).splitlines() == [
+        "add set ip shoal some { type ipv4_addr; }",
+        "flush chain ip shoal c_out",
+        "add rule ip shoal c_out ip daddr @some drop",
+    ]
+    assert change(looking, empty).splitlines() == ["flush chain ip shoal c_out", "delete set ip shoal some"]
+
+
+@given(*[st.dictionaries(st.sampled_from("abc"), st.dictionaries(st.sampled_from("xy"), st.sampled_from("12")))] * 2)
+def test_a_change_of_groups_leads_from_any_to_any_other(before: dict[str, dict[str, str]], after: dict[str, dict[str, str]]) -> None:
+    """Played on a set of elements, as the kernel does it: deleting what is not there, or adding what is, would be refused."""
+
+    def told(groups: dict[str, dict[str, str]]) -> dict[str, dict[str, dict[str, str]]]:
+        return {about: {"m": {f"{about}{key}": value for key, value in group.items()}} for about, group in groups.items()}
+
+    one, other = (
+        Table(family="ip", name="t", lookups={"m": Lookup(type="", is_map=True)}, groups=told(groups)) for groups in (before, after)
+    )
+    held = {f"{about}{key}": value for about, group in before.items() for key, value in group.items()}
+    for line in change(one, other).splitlines():
+        verb, _, _, _, _, elements = line.split(" ", 5)
+        for element in elements.strip("{ }").split(", "):
+            key, _, value = element.partition(" : ")
+            if verb == "delete":
+                del held[key]
+            else:
+                assert key not in held
+                held[key] = value
+    assert held == {f"{about}{key}": value for about, group in after.items() for key, value in group.items()}

@@ -11,21 +11,32 @@ from node_agent.network.dns import wire
 from node_agent.network.dns.directory import Answer, Directory, Forward, Hold
 from node_agent.network.dns.feed import Feed, after, step
 from node_agent.network.dns.forward import nameservers
-from node_agent.network.dns.zone import Caller, Name, NetworkZone, Zone
+from node_agent.network.dns.zone import Caller, Name, Names, NetworkZone, Zone
 
 SHOP = NetworkZone(
     network_id="shop",
     name="shop_default",
     subnet="10.0.1.0/24",
     gateway="10.0.1.1",
-    names={
-        "web": Name(vips=("10.0.1.100",), tasks=("10.0.1.2", "10.0.1.3")),
-        "tasks.web": Name(tasks=("10.0.1.2", "10.0.1.3")),
-        "idle": Name(),
+    services={
+        "web": Names(
+            names={
+                "web": Name(vips=("10.0.1.100",), tasks=("10.0.1.2", "10.0.1.3")),
+                "tasks.web": Name(tasks=("10.0.1.2", "10.0.1.3")),
+                "both": Name(vips=("10.0.1.100",)),
+            },
+            pointers={"10.0.1.2": "web.1.abc"},
+        ),
+        "idle": Names(names={"idle": Name(), "both": Name(vips=("10.0.1.101",))}),
     },
-    pointers={"10.0.1.2": "web.1.abc"},
 )
-BACK = NetworkZone(network_id="back", name="back", subnet="10.0.2.0/24", gateway="10.0.2.1", names={"db": Name(vips=("10.0.2.100",))})
+BACK = NetworkZone(
+    network_id="back",
+    name="back",
+    subnet="10.0.2.0/24",
+    gateway="10.0.2.1",
+    services={"db": Names(names={"db": Name(vips=("10.0.2.100",))})},
+)
 CALLERS = (
     Caller(addresses=("10.0.1.10",), networks=("shop",)),
     Caller(addresses=("10.0.1.11", "10.0.2.11"), networks=("shop", "back"), upstreams=("9.9.9.9",)),
@@ -50,6 +61,10 @@ def test_a_service_is_its_vip_and_its_tasks_are_themselves() -> None:
     assert addresses(decide("web")) == {"10.0.1.100"}
     assert addresses(decide("web.shop_default")) == {"10.0.1.100"}
     assert addresses(decide("tasks.web")) == {"10.0.1.2", "10.0.1.3"}
+
+
+def test_services_that_share_an_alias_share_the_answer() -> None:
+    assert addresses(decide("both")) == {"10.0.1.100", "10.0.1.101"}
 
 
 def test_a_caller_sees_the_networks_that_it_is_on_by_any_of_its_addresses() -> None:
@@ -115,6 +130,7 @@ def test_a_network_that_did_not_change_is_not_indexed_again() -> None:
 # -- what the daemon tells -------------------------------------------------------------------------------------------------------------
 KEYS = st.sampled_from(["a", "b", "c"])
 NAMES = st.dictionaries(KEYS, st.sampled_from([Name(), Name(vips=("10.0.0.1",)), Name(tasks=("10.0.0.2",))]))
+SERVICES = st.dictionaries(st.sampled_from("xyz"), NAMES.map(lambda names: Names(names=names)))
 NETWORKS = st.dictionaries(
     KEYS,
     st.builds(
@@ -122,8 +138,7 @@ NETWORKS = st.dictionaries(
         network_id=st.just(""),
         name=st.sampled_from(["x", "y"]),
         told=st.booleans(),
-        names=NAMES,
-        pointers=st.dictionaries(KEYS, KEYS),
+        services=SERVICES,
     ),
 ).map(lambda zones: {key: msgspec.structs.replace(zone, network_id=key) for key, zone in zones.items()})
 ZONES = st.builds(Zone, networks=NETWORKS, callers=st.sampled_from([(), CALLERS[:1], CALLERS]))
@@ -135,6 +150,31 @@ def test_a_step_leads_from_any_zone_to_any_other(before: Zone | None, wanted: Zo
     feed = step(before, wanted)
     held = before or Zone()
     assert (held if feed is None else after(held, feed)) == wanted
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(SERVICES, min_size=2, max_size=5))
+def test_an_index_that_was_changed_step_by_step_is_the_one_that_is_made_at_once(steps: list[dict[str, Names]]) -> None:
+    """Each service's addresses are its own."""
+    own = [
+        {
+            key: msgspec.structs.replace(called, pointers={f"10.0.9.{ord(key)}": name for name in called.names})
+            for key, called in step.items()
+        }
+        for step in steps
+    ]
+    directory = None
+    for services in own:
+        directory = Directory(Zone(networks={"n": msgspec.structs.replace(BACK, services=services)}), directory)
+    assert directory is not None
+    grown, fresh = directory.networks["n"], Directory(Zone(networks={"n": msgspec.structs.replace(BACK, services=own[-1])})).networks["n"]
+    for name in "abc":
+        one, other = grown.find(wire.wire_name(name)), fresh.find(wire.wire_name(name))
+        assert (one is None) == (other is None)
+        if one is not None and other is not None:
+            assert (Counter(one.vips), Counter(one.tasks)) == (Counter(other.vips), Counter(other.tasks))
+    for key in "xyz":
+        assert grown.pointer(f"10.0.9.{ord(key)}") == fresh.pointer(f"10.0.9.{ord(key)}")
 
 
 def test_a_complete_feed_forgets_what_it_does_not_name() -> None:

@@ -1,0 +1,148 @@
+"""New connections while nftables changes under them, in one namespace: a packet that is under way must find a backend too."""
+
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from integration.netlab import Host, Lab, why_not
+from node_agent.network.ingress import Places, Published, ingress_chains, ingress_lookups
+from node_agent.network.naming import TABLE
+from node_agent.network.rulesets import HeldTable
+from node_agent.network.tables import Table
+from node_agent.network.vip import Choice, vip_table, way
+
+pytestmark = [pytest.mark.root, pytest.mark.skipif(bool(why_not()), reason=why_not())]
+
+SECONDS = 3.0
+"""With rules that overlook this, a connection misses within half a second, on two processors."""
+OWN, VIP = "10.97.0.1", "10.97.0.100"
+BACKENDS = tuple(f"10.97.0.{number}" for number in range(2, 7))
+PORT, PUBLISHED = 8000, 8080
+_TOTAL_RETRANS = 100
+"""Where in `struct tcp_info`."""
+
+
+def vips(*ready: str, affine: bool = False) -> Table:
+    return vip_table({VIP: way(VIP, Choice(ready=ready, affine=affine))})
+
+
+def published(*local: str, affine: bool = False) -> Table:
+    clients = {address: address for address in local} if affine else {}
+    ports = [Published(protocol="tcp", port=PUBLISHED, target=PORT, local=local, clients=clients)]
+    chains, lookups = ingress_chains(ports, mark_base=20, numbers={}), ingress_lookups(ports, Places(), mark_base=20)
+    return Table(family="ip", name=TABLE, chains=chains, lookups=lookups)
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    """The backends' addresses are its own, and somebody answers at each."""
+    with Lab("tables") as lab, ExitStack() as stack:
+        made = lab.host("one", f"{OWN}/24")
+        for address in BACKENDS:
+            made.run("ip", "addr", "add", f"{address}/32", "dev", "lo")
+        made.run("ip", "route", "add", f"{VIP}/32", "dev", "lo", "src", OWN)
+        for address in BACKENDS:
+            serve(stack, made, address)
+        yield made
+
+
+def serve(stack: ExitStack, host: Host, address: str) -> None:
+    """Until the stack is closed."""
+    with host.inside():
+        listener = stack.enter_context(socket.create_server((address, PORT), backlog=1024))
+
+    def answer() -> None:
+        while True:
+            try:
+                listener.accept()[0].close()
+            except OSError:
+                return
+
+    stack.callback(lambda: listener.shutdown(socket.SHUT_RDWR))
+    threading.Thread(target=answer, daemon=True).start()
+
+
+class Hammer(threading.Thread):
+    """Opens one connection after the other; `failed` is how one did not get to a backend."""
+
+    def __init__(self, host: Host, address: str, port: int) -> None:
+        super().__init__(daemon=True)
+        self._host = host
+        self._to = (address, port)
+        self._over = threading.Event()
+        self.opened = 0
+        self.failed = ""
+
+    def run(self) -> None:
+        with self._host.inside():
+            while not self._over.is_set() and not self.failed:
+                with socket.socket() as client:
+                    client.settimeout(5)
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    try:
+                        client.connect(self._to)
+                    except OSError as failed:
+                        self.failed = repr(failed)
+                    self.opened += 1
+                    if struct.unpack_from("=I", client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), _TOTAL_RETRANS)[0]:
+                        self.failed = "its first packet was lost"
+
+    def stop(self) -> None:
+        self._over.set()
+        self.join()
+
+
+def change_to(*tables: Table) -> Callable[[HeldTable], None]:
+    def change(held: HeldTable) -> None:
+        for table in tables:
+            held.hold(table, recheck=False)
+
+    return change
+
+
+def replace(*tables: Table) -> Callable[[HeldTable], None]:
+    """As when somebody else has committed something."""
+
+    def change(held: HeldTable) -> None:
+        held.run("add table ip others\ndelete table ip others\n")
+        for table in tables:
+            held.hold(table, recheck=True)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("address", "port", "first", "change"),
+    [
+        (VIP, PORT, vips(*BACKENDS), change_to(vips(*BACKENDS[1:]), vips(*BACKENDS))),
+        (VIP, PORT, vips(*BACKENDS), change_to(vips(*BACKENDS[:1]), vips(*BACKENDS))),
+        (VIP, PORT, vips(*BACKENDS), change_to(vips(*BACKENDS, affine=True), vips(*BACKENDS))),
+        (VIP, PORT, vips(*BACKENDS), replace(vips(*BACKENDS))),
+        (OWN, PUBLISHED, published(*BACKENDS), change_to(published(*BACKENDS[1:]), published(*BACKENDS))),
+        (OWN, PUBLISHED, published(*BACKENDS), change_to(published(*BACKENDS[:2], affine=True), published(*BACKENDS[:1], affine=True))),
+        (OWN, PUBLISHED, published(*BACKENDS), replace(published(*BACKENDS))),
+    ],
+    ids=["backend", "size", "affinity", "replaced", "port", "port's affinity", "port replaced"],
+)
+def test_no_connection_misses_while_its_table_changes(
+    host: Host, address: str, port: int, first: Table, change: Callable[[HeldTable], None]
+) -> None:
+    held = HeldTable(str(Path("/run/netns") / host.name))
+    try:
+        held.hold(first, recheck=False)
+        hammer = Hammer(host, address, port)
+        hammer.start()
+        until = time.monotonic() + SECONDS
+        while time.monotonic() < until and not hammer.failed:
+            change(held)
+        hammer.stop()
+        assert not hammer.failed
+        assert hammer.opened > 100
+    finally:
+        held.close()
