@@ -184,6 +184,8 @@ async def test_connections_on_their_way_to_a_task_that_leaves_arrive_and_to_one_
     for node in (one, three):
         answers = await reached(world, node.host.address)
         assert set(answers) == {(staying.id, "10.99.0.9")}, "by one node more, and still with the client's own address"
+    answers = await reached(one.host, two.host.address)
+    assert {task for task, _ in answers} == {staying.id}, "even when the client is the node itself, and two is where it came from"
 
 
 async def test_udp_is_published_and_flows_move_on_when_their_task_goes(cluster: Rig) -> None:

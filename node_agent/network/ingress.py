@@ -117,7 +117,8 @@ def ingress_chains(ports: list[Published], *, mark_base: int, numbers: Mapping[i
             hook="type nat hook postrouting priority 90",
             rules=(
                 f"ct mark & {ours:#x} != 0 ct original ip saddr @inside masquerade",
-                # A node that asks another one for a task of its own would see its own address come in from outside.
+                # A node that asks another one for a task of its own would see its own address come in from outside. If that task is gone
+                # by then, the node to which it is sent on may be the one that was asked, and which put its own address in.
                 f'oifname "{LINK_DEVICE}" ip saddr . ip daddr @returning masquerade',
                 # A node that is not on the link answers whom it sees.
                 f"ct mark & {ours:#x} != 0 ip daddr @unlinked masquerade",
@@ -185,7 +186,10 @@ def ingress_lookups(ports: list[Published], places: Places, *, mark_base: int, h
         "held": Lookup(type=by_port, elements={f"{port.protocol} . {port.port}": "" for port in entering if port.port != NAMES_PORT}),
         "unlinked": Lookup(type="ipv4_addr", elements=dict.fromkeys(places.unlinked, "")),
         "gateways": Lookup(type="ipv4_addr", elements=dict.fromkeys(places.gateways, "")),
-        "returning": Lookup(type="ipv4_addr . ipv4_addr", elements={f"{addr} . {link}": "" for link, addr in places.nodes.items()}),
+        "returning": Lookup(
+            type="ipv4_addr . ipv4_addr",
+            elements={f"{source} . {link}": "" for link, addr in places.nodes.items() for source in (addr, link)},
+        ),
         "published": Lookup(
             type=f"{by_port} : {verdict}",
             is_map=True,

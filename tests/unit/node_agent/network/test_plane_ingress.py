@@ -97,7 +97,7 @@ def test_a_connection_from_another_node_carries_that_nodes_number_and_a_zone_of_
 def test_clients_inside_and_a_node_that_gets_its_own_back_are_masqueraded() -> None:
     lookups = ingress_lookups([WEB], Places(nodes={"10.96.0.2": "10.99.0.2"}, subnets=("10.0.1.0/24",)), mark_base=20)
     assert list(lookups["inside"].elements) == ["127.0.0.0/8", "10.0.1.0/24"]
-    assert list(lookups["returning"].elements) == ["10.99.0.2 . 10.96.0.2"]
+    assert list(lookups["returning"].elements) == ["10.99.0.2 . 10.96.0.2", "10.96.0.2 . 10.96.0.2"]
 
 
 @pytest.mark.parametrize("base", [2, 8, 20])
