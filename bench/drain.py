@@ -1,12 +1,15 @@
 """Requests that fail while tasks come and go, from outside over every node, on kept and on new connections: none is the aim.
 
 make bench-drain             three managers, six replicas; writes bench/results/drain.json and drain.svg
+.venv/bin/python -m bench.drain --seconds 30        of wrk (default 60)
 
 The server says `Connection: close` from SIGTERM on, as nginx can. A second one is gone at once on SIGTERM, a third ignores it: what they
-cost is printed beside it. The last phase kills the leader's daemon in the middle of an update.
+cost is printed beside it. The last phase kills the leader's daemon in the middle of an update. Before
+them all, while every node is there, wrk asks each as fast as they answer during an update, a drain and a scale down.
 """
 
 import argparse
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -15,6 +18,7 @@ from bench.drain_picture import draw
 from bench.report import RESULTS, Figure, publish
 from integration.cluster_rig import run
 from integration.drain_rig import Drill, Phase
+from integration.wrk import Count
 
 
 def polite(drill: Drill) -> list[Phase]:
@@ -39,6 +43,20 @@ def _update_without_leader(drill: Drill) -> None:
     drill.wait_updated()
 
 
+def under_wrk(drill: Drill, seconds: int) -> dict[bool, Count]:
+    """An update, a drain and a scale down in that time."""
+    with drill.wrk(seconds) as asking:
+        drill.update()
+        drill.drain("m3")
+        drill.scale(4)
+        if not asking.runs:
+            raise RuntimeError(f"the changes took longer than the {seconds} s that wrk ran: --seconds is too short for this machine")
+        found = asking.finish()
+    drill.activate("m3")
+    drill.scale(6)
+    return found
+
+
 def with_server(drill: Drill, manners: str) -> Phase:
     drill.deploy(manners)
     with drill.traffic():
@@ -48,10 +66,16 @@ def with_server(drill: Drill, manners: str) -> Phase:
 
 
 def main() -> int:
-    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options.add_argument("--seconds", type=int, default=60, help="of wrk (default %(default)s)")
+    seconds = options.parse_args().seconds
+    if shutil.which("wrk") is None:
+        print("bench.drain needs wrk: apt-get install -y --no-install-recommends wrk", file=sys.stderr)
+        return 1
     folder = Path(tempfile.mkdtemp(prefix="shoal-drain-"))
     with Drill(folder) as drill:
         drill.deploy("polite")
+        fast = under_wrk(drill, seconds)
         with drill.traffic() as traffic:
             phases = polite(drill)
             phases.append(drill.phase("rolling update, leader killed", lambda: _update_without_leader(drill)))
@@ -62,8 +86,10 @@ def main() -> int:
     for phase in [*phases, *others]:
         print(phase)
     (RESULTS / "drain.svg").write_text(draw(phases, steady))
-    publish("drain", [*_figures(phases, target="0"), *_figures(others)])
-    return 1 if any(phase.failures for phase in phases) else 0
+    names = {True: "kept", False: "new"}
+    asked = [Figure(f"drain.failed_wrk_{names[kept]}", f"of {count.requests}", [count.failed], target="0") for kept, count in fast.items()]
+    publish("drain", [*_figures(phases, target="0"), *asked, *_figures(others)])
+    return 1 if any(phase.failures for phase in phases) or any(count.failed for count in fast.values()) else 0
 
 
 def _figures(phases: list[Phase], *, target: str = "") -> list[Figure]:

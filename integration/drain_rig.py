@@ -15,6 +15,7 @@ from typing import NamedTuple
 from integration.cluster_rig import Cluster, Daemon, run, wait_until
 from integration.images import python_archive
 from integration.traffic import Sample, Traffic
+from integration.wrk import Wrk
 
 SERVER = Path(__file__).with_name("polite_server.py")
 IMAGE = "shoal-server"
@@ -116,6 +117,10 @@ class Drill:
         """Over every node that lives, from outside."""
         self._traffic = Traffic(self.client, self._alive(), port=PORT)
         return self._traffic
+
+    def wrk(self, seconds: int) -> Wrk:
+        """As fast as they answer, over every node that lives."""
+        return Wrk(self.client, self._alive(), port=PORT, seconds=seconds)
 
     def _alive(self) -> list[str]:
         return [daemon.address for daemon in self.cluster.daemons.values() if daemon.name not in self.dead]
