@@ -89,13 +89,14 @@ class UserPlane:
         self._parts = Parts()
         self._bridges = Bridges(engine, _no_routes)
         self._balancer = BalanceDriver(control=runtime / SOCKET, namespace=namespace)
+        self._memory = memory.Memory(runtime / STATE_FILE)
         self._trouble = Trouble(on_trouble)
         self._turn = asyncio.Lock()
 
     # -- life --------------------------------------------------------------------------------------------------------------------------
     async def __aenter__(self) -> "UserPlane":
         self._runtime.mkdir(parents=True, exist_ok=True)
-        self._known = await asyncio.to_thread(memory.load, self._state)
+        self._known = await asyncio.to_thread(self._memory.load)
         await self.repair()
         return self
 
@@ -124,12 +125,10 @@ class UserPlane:
             self._known = Known()
             await self._balancer.stop()
             await self._bridges.look()
-            await self._bridges.sweep(lambda _: False)
-            self._state.unlink(missing_ok=True)
-
-    @property
-    def _state(self) -> Path:
-        return self._runtime / STATE_FILE
+            if held := await self._bridges.sweep(lambda _: False):
+                log.warning("data plane: the engine keeps the bridges of %s, as containers are on them", ", ".join(held))
+            else:  # else there is something left to clear
+                self._memory.forget()
 
     # -- rounds ------------------------------------------------------------------------------------------------------------------------
     async def _settle(self, *, recheck: bool = False) -> None:
@@ -147,7 +146,7 @@ class UserPlane:
             self._applied = known.view.version
             if known is not self._saved:
                 try:
-                    await asyncio.to_thread(memory.save, self._state, known)
+                    await asyncio.to_thread(self._memory.save, known)
                     self._saved = known
                 except OSError as problem:
                     log.warning("data plane: what is known cannot be kept for the next start: %s", problem)
