@@ -5,7 +5,8 @@ from collections import Counter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cluster.api.objects import JobStatus
+from cluster.api.changes import Put
+from cluster.api.objects import JobStatus, Task, TaskStatus
 from cluster.api.specs import (
     SECOND,
     Dependency,
@@ -211,3 +212,29 @@ def test_a_job_completes_exactly_as_often_as_asked(make_world, make_web, job, fa
     world.settle()
     done = [task for task in world.tasks() if task.state is TaskState.COMPLETE]
     assert len(done) == job.replicated_job.total_completions == len({task.slot for task in done})
+
+
+STATES = [one for one in TaskState if one is not TaskState.REMOVE]
+GOALS = [TaskState.READY, TaskState.RUNNING, TaskState.SHUTDOWN, TaskState.REMOVE]
+left_behind = st.tuples(st.integers(1, 5), st.sampled_from(STATES), st.sampled_from(GOALS), st.sampled_from(NODES))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tasks=st.lists(left_behind, max_size=8), replicas=st.integers(0, 4), config=updates, updated=st.booleans())
+def test_from_any_state_the_plans_come_to_rest_where_the_spec_says(make_world, make_web, *, tasks, replicas, config, updated) -> None:
+    """Whatever tasks another program, version or fault has left: several in a slot, of no use, on nodes that are gone."""
+    world = make_world(nodes=3)
+    world.create(make_web(replicas=replicas, update_config=config, restart_policy=RestartPolicy(delay=0)))
+    version = world.now.services["s1"].template_version
+    for number, (slot, state, desired, node_id) in enumerate(tasks):
+        place = node_id if state >= TaskState.ASSIGNED else ""
+        status = TaskStatus(state=state)
+        fields = {"service_id": "s1", "template_version": version, "slot": slot, "node_id": place, "desired_state": desired}
+        world.do(Put(object=Task(id=f"x{number}", status=status, **fields)))
+    if updated:
+        world.update(make_web("b", replicas=replicas, update_config=config, restart_policy=RestartPolicy(delay=0)))
+    world.wait(30, step=1.0)
+    assert world.images() == ["b" if updated else "a"] * replicas
+    assert len(world.wanted()) == replicas == len({task.slot for task in world.wanted()})
+    assert not [task for task in world.tasks() if task.desired_state > TaskState.COMPLETE and not task.state.ended]
+    assert world.want().changes == []
