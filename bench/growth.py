@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from bench.picture import curve, framed, scale
 from bench.report import RESULTS, Figure, publish
 from bench.stall import Member
+from bench.virtual import memory
 from cluster.aio.supervise import background
 from cluster.api.changes import Put, Remember
 from cluster.api.ids import Id
@@ -51,14 +52,9 @@ class Curve:
             await asyncio.sleep(LOOK_EVERY)
 
     def look(self) -> None:
-        for points, now in ((self.memory, rss_mib()), (self.disk, disk_mib(self._folder))):
+        for points, now in ((self.memory, memory() / 2**20), (self.disk, disk_mib(self._folder))):
             points.extend([0.0] * (self.writes // POINT + 1 - len(points)))
             points[-1] = max(points[-1], now)
-
-
-def rss_mib() -> float:
-    status = Path("/proc/self/status").read_text()
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) / 1024
 
 
 def disk_mib(folder: Path) -> float:
