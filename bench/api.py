@@ -70,7 +70,9 @@ def measure(sides: tuple[Side, Side], rounds: int, rates: Rates) -> None:
     for number in range(rounds):
         for side in sides if number % 2 else sides[::-1]:
             for connections in (1, 8):
-                rates[connections, side.name].append(rate(side, connections, number))
+                found = rate(side, connections, number)
+                print(f"{side.name}, {connections} connections: {found:.0f} /s", flush=True)
+                rates[connections, side.name].append(found)
 
 
 def one(rounds: int) -> list[Figure]:
