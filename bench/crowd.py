@@ -1,5 +1,4 @@
-"""What a thousand workers cost their leader, in cores: while they beat, while they report, while tasks fail; and how long all of them take
-to come back when every session breaks at one moment.
+"""What a thousand workers cost their leader, in cores: while they beat, while they report, while tasks fail.
 
     python -m bench.crowd [--nodes 1000] [--services 100] [--tasks 100] [--seconds 20]
 
@@ -22,7 +21,6 @@ from node_agent.machine import draw_id, tame_collector
 
 PATIENCE = 240.0
 AT_ONCE = 5
-HERDS = 3
 TALKS = (
     ("crowd.beats", ("report 0",), "<= 0.5"),
     ("crowd.beats_100_statuses_a_s", ("report 100",), "<= 0.5"),
@@ -38,7 +36,7 @@ async def measure(chosen: argparse.Namespace, folder: Path) -> list[Figure]:
         async with crowd(leader, nodes, folder) as workers, asyncio.timeout(PATIENCE + 10 * chosen.seconds):
             await all_standing(workers, chosen.nodes)
             await start_tasks(leader, chosen.services, chosen.tasks)
-            figures = [await herd(leader, workers, chosen.nodes)]
+            figures = []
             for metric, words, target in TALKS:
                 for word in words:
                     await workers.tell(word)
@@ -62,21 +60,6 @@ async def start_tasks(leader: LoneLeader, count: int, tasks: int) -> None:
         async for now in leader.store.snapshots():
             if len(now.tasks_by_state(TaskState.RUNNING)) >= min(number + AT_ONCE, count) * tasks:
                 break
-
-
-async def herd(leader: LoneLeader, workers: CrowdProcess, count: int) -> Figure:
-    """From when the last session is broken until all stand again."""
-    took = []
-    for _ in range(HERDS):
-        await leader.hang_up()
-        begun = time.monotonic()
-        await leader.listen()
-        await all_standing(workers, count)
-        took.append(time.monotonic() - begun)
-        if lost := await missing(leader, workers, count):
-            raise RuntimeError(f"{lost} nodes were taken for lost while they came back")
-        await asyncio.sleep(2)
-    return Figure("crowd.herd", "s", took)
 
 
 async def missing(leader: LoneLeader, workers: CrowdProcess, count: int) -> int:
