@@ -175,8 +175,14 @@ class UserPlane:
         if local is None:
             return SandboxPlan(networks=(EngineNetwork(name="bridge"),))
         self._refuse_overlays(local)
+        known_before = task.id in self._known.tasks
         self._known = view.with_task(self._known, local)
-        await self._bridges.need_gateway(0)
+        try:
+            await self._bridges.need_gateway(0)
+        except BaseException:
+            if not known_before:
+                self._known = view.without_task(self._known, task.id)
+            raise
         await self._settle()
         return SandboxPlan(networks=engine_networks({}, uses_gateway=local.uses_gateway, internal={}))
 

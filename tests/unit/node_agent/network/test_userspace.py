@@ -72,21 +72,34 @@ def test_a_linked_node_sends_to_such_a_one_by_the_underlay_and_is_known_by_its_a
     assert wanted.node_table.lookups["unlinked"].elements == {"192.0.2.1": "", "192.0.2.2": ""}
 
 
-async def test_a_task_that_needs_an_overlay_is_refused_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    engine = MemoryNetworks()
-    plane = UserPlane(node_id="node1", runtime=tmp_path, engine=engine, clock=ManualClock(), reason="the test wants it so")
-    await plane.serve([NET])
-    task = AssignedTask(
+def assigned(*attachments: AssignedAttachment) -> AssignedTask:
+    return AssignedTask(
         id="t9",
-        service_id="shop",
-        service_name="shop",
+        service_id="web",
+        service_name="web",
         slot=1,
         node_id="node1",
         spec=TaskSpec(container_spec=ContainerSpec(image="x")),
         desired_state=TaskState.RUNNING,
-        attachments=(AssignedAttachment(network_id=NET.network_id, address="10.0.1.2/24"),),
+        attachments=attachments,
+        publishes=True,
     )
+
+
+async def test_a_task_that_needs_an_overlay_is_refused_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    engine = MemoryNetworks()
+    plane = UserPlane(node_id="node1", runtime=tmp_path, engine=engine, clock=ManualClock(), reason="the test wants it so")
+    await plane.serve([NET])
     with pytest.raises(SandboxError, match="network shop cannot be set up on this node, since the test wants it so"):
-        await plane.prepare(task)
+        await plane.prepare(assigned(AssignedAttachment(network_id=NET.network_id, address="10.0.1.2/24")))
     assert not plane.known.tasks
     assert not engine.networks
+
+
+async def test_nor_does_one_whose_bridge_the_engine_refuses(tmp_path: Path) -> None:
+    engine = MemoryNetworks()
+    engine.refusal = "could not find an available subnet"
+    plane = UserPlane(node_id="node1", runtime=tmp_path, engine=engine, clock=ManualClock(), reason="the test wants it so")
+    with pytest.raises(SandboxError, match="could not find an available subnet"):
+        await plane.prepare(assigned())
+    assert not plane.known.tasks
