@@ -86,7 +86,7 @@ def test_why_tells_for_each_node_what_is_missing(manager: Daemon) -> None:
     assert "big: 0 of 1 tasks serve" in told
     assert told.count("memory: needs 1000 GiB; ") == 3
     assert "constraint: node.role==worker; m1 has manager" in told
-    (task,) = manager.get("/tasks")
+    (task,) = manager.tasks("big", "pending")
     assert "memory: needs 1000 GiB" in manager.shoal("task", "why", task["ID"])
     manager.docker("service", "rm", "big")
     now, wanted = manager.docker("info", "--format", "{{.SystemTime}}"), "label=com.docker.swarm.service.name=big"
