@@ -14,6 +14,9 @@ from node_agent.network.tables import Chain, Lookup, Table
 ASKED = "asked"
 """The set that the kernel itself fills: VIPs that were sent a datagram."""
 
+_BY_NUMBER = "ip daddr . numgen random mod 2 : ip daddr"
+"""For slots too, which are numbers of the same kind: nft 1.0.6 dies when it lists a map by address and hash."""
+
 
 class Choice(Value, frozen=True, kw_only=True):
     """Among which backends a new connection has the choice."""
@@ -79,8 +82,8 @@ def vip_table(ways: Mapping[str, Way]) -> Table:
         ASKED: Lookup(type="ipv4_addr; flags dynamic; size 65536"),
         "vips": Lookup(type="ipv4_addr : verdict", is_map=True),
         "one": Lookup(type="ipv4_addr : ipv4_addr", is_map=True),
-        "backends": Lookup(type="ip daddr . numgen random mod 2 : ip daddr", by_example=True, is_map=True),
-        "clients": Lookup(type=f"ip daddr . {CLIENT} : ip daddr", by_example=True, is_map=True),
+        "backends": Lookup(type=_BY_NUMBER, by_example=True, is_map=True),
+        "clients": Lookup(type=_BY_NUMBER, by_example=True, is_map=True),
     }
     return Table(family="ip", name=TABLE, chains=chains, lookups=lookups, groups={vip: way.elements for vip, way in ways.items()})
 
