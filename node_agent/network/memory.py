@@ -1,5 +1,6 @@
 """The plane's files in the runtime folder: what it remembers across a restart of the daemon, all of it in one; each task's resolv.conf."""
 
+import logging
 import os
 import struct
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ from cluster.api.ids import Id
 from node_agent.network.netns import identity, of_pid
 from node_agent.network.view import Known, LocalTask
 
+log = logging.getLogger(__name__)
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _LENGTH = struct.Struct("!I")
 
@@ -31,6 +33,7 @@ class Memory:
         self._path = path
         self._written: Mapping[Id, ServiceEndpoint] | None = None
         """The services that the file leads to; None: it has to be written whole."""
+        self._kept: Known | None = None
         self._whole = 0
         self._behind = 0
 
@@ -66,6 +69,17 @@ class Memory:
                 return
             at += length
 
+    def lacks(self, known: Known) -> bool:
+        return known is not self._kept
+
+    def keep(self, known: Known) -> None:
+        """Save, or say in the log that it cannot be done and try again the next time."""
+        try:
+            self.save(known)
+            self._kept = known
+        except OSError as problem:
+            log.warning("data plane: what is known cannot be kept for the next start: %s", problem)
+
     def save(self, known: Known) -> None:
         """After a failure (OSError) the next one writes the whole."""
         had, services = self._written, known.view.services
@@ -100,7 +114,7 @@ class Memory:
         self._whole, self._behind = len(content), 0
 
     def forget(self) -> None:
-        self._written = None
+        self._written = self._kept = None
         self._path.unlink(missing_ok=True)
 
 

@@ -75,7 +75,6 @@ class Plane:
         self._known = Known()
         self._coming: View | None = None
         """An update of which more is to come."""
-        self._saved: Known | None = None
         self._memory = memory.Memory(runtime / STATE_FILE)
         self._mtu = 1500
         self._parts = Parts()
@@ -201,12 +200,8 @@ class Plane:
         if self._outcome.complete:
             self._applied = known.view.version
         await self._feed_names(known, parts)
-        if known is not self._saved:
-            try:
-                await asyncio.to_thread(self._memory.save, known)
-                self._saved = known
-            except OSError as problem:
-                log.warning("data plane: what is known cannot be kept for the next start: %s", problem)
+        if self._memory.lacks(known):
+            await asyncio.to_thread(self._memory.keep, known)
 
     def _hold(self, kernel: Kernel, known: Known, recheck: bool) -> tuple[Desired, list[Part], Holding, Outcome]:
         me = known.view.peers.get(self._node_id)

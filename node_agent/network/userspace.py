@@ -84,7 +84,6 @@ class UserPlane:
         self._repair_seconds = repair_seconds
         self._known = Known()
         self._coming: View | None = None
-        self._saved: Known | None = None
         self._applied = 0
         self._parts = Parts()
         self._bridges = Bridges(engine, _no_routes)
@@ -144,12 +143,8 @@ class UserPlane:
                 return
             self._trouble.tell(self._wrong(parts, report))
             self._applied = known.view.version
-            if known is not self._saved:
-                try:
-                    await asyncio.to_thread(self._memory.save, known)
-                    self._saved = known
-                except OSError as problem:
-                    log.warning("data plane: what is known cannot be kept for the next start: %s", problem)
+            if self._memory.lacks(known):
+                await asyncio.to_thread(self._memory.keep, known)
 
     def _wrong(self, parts: Sequence[Part], report: Report) -> tuple[str, ...]:
         balancing = f"only published ports, and those in userspace, since {self._reason}"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.api.endpoint import ServiceEndpoint
@@ -26,6 +26,7 @@ def renamed(key: str, name: str) -> ServiceEndpoint:
     return msgspec.structs.replace(SERVICES[key], name=name)
 
 
+@settings(deadline=None)  # it writes files
 @given(st.lists(st.dictionaries(st.sampled_from(sorted(SERVICES)[:4]), st.sampled_from("xyz"), max_size=4), min_size=1, max_size=20))
 def test_what_was_saved_last_is_loaded_whatever_came_and_went_before(names: list[dict[str, str]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
