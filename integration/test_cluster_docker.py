@@ -105,6 +105,7 @@ def test_an_update_that_needs_no_restart_restarts_nothing(manager: Daemon) -> No
 
 
 def test_a_secret_and_a_config_reach_only_their_users_and_go_with_them(cluster: Cluster, manager: Daemon) -> None:
+    begun = manager.docker("info", "--format", "{{.SystemTime}}")
     manager.docker("secret", "create", "password", "-", stdin=b"hunter2")
     manager.docker("config", "create", "page", "-", stdin=b"hello")
     create(
@@ -130,6 +131,11 @@ def test_a_secret_and_a_config_reach_only_their_users_and_go_with_them(cluster: 
         assert found == [], "a secret lies on a disk in the clear"
     manager.docker("secret", "rm", "password")
     manager.docker("config", "rm", "page")
+    told = manager.docker(
+        *("events", "--since", begun, "--until", manager.docker("info", "--format", "{{.SystemTime}}")),
+        *("--filter", "type=secret", "--filter", "type=config", "--format", "{{.Type}} {{.Action}} {{.Actor.Attributes.name}}"),
+    )
+    assert told.splitlines() == ["secret create password", "config create page", "secret remove password", "config remove page"]
 
 
 def test_logs_come_from_every_node_through_any_manager(cluster: Cluster, manager: Daemon) -> None:

@@ -24,7 +24,7 @@ def manager(archive: Path) -> Iterator[Daemon]:
         pytest.skip(reason)
     folder = Path(tempfile.mkdtemp(prefix="shoal-orchestration-"))
     with Cluster("orchestration", folder, network="10.94.0") as running:
-        first = running.bring_up(managers=1, workers=2, archive=archive, image=IMAGE)
+        first = running.bring_up("--node-generic-resource", "card=c1", managers=1, workers=2, archive=archive, image=IMAGE)
         wait_until(
             lambda: len([one for one in first.get("/nodes") if one["Status"]["State"] == "ready"]) == 3, what="three nodes are ready"
         )
@@ -98,13 +98,14 @@ def test_why_tells_for_each_node_what_is_missing(manager: Daemon) -> None:
     assert any(line.startswith("update") and "no suitable node (" in line for line in events)
 
 
-def test_a_crash_loop_backs_off_and_says_so(manager: Daemon) -> None:
+def test_a_crash_loop_backs_off_says_so_and_leaves_no_more_history_than_allowed(manager: Daemon) -> None:
+    manager.docker("swarm", "update", "--task-history-limit", "3")
     create(manager, "crash", "--restart-delay", "0s", command=("sh", "-c", "exit 3"))
     shown = wait_until(saying(manager, "back-off after", "service", "ps", "--no-trunc", "crash"), what="back-off")
     assert "non-zero exit (3)" in shown
-    count = len(manager.get("/tasks"))
-    assert count <= 5
+    assert len(manager.get("/tasks")) == 3
     manager.docker("service", "rm", "crash")
+    manager.docker("swarm", "update", "--task-history-limit", "5")
 
 
 def test_a_task_that_is_not_ready_runs_on_out_of_traffic(manager: Daemon) -> None:
@@ -147,6 +148,8 @@ def test_a_node_takes_a_task_out_of_traffic_without_a_manager(manager: Daemon) -
     ready = ("--readiness-http", "8080/ok", "--readiness-interval", "1s", "--readiness-retries", "1")
     create(manager, "web", *there, *ready, command=WEB)
     create(manager, "client", *there)
+    create(manager, "guarded", "--constraint", "node.hostname==w2", "--on-disconnect", "stop", "--restart-delay", "0s")
+    manager.wait_running("guarded", 1)
     container = {
         (name, task["NodeID"]): task["Status"]["ContainerStatus"]["ContainerID"]
         for name in ("web", "client")
@@ -172,10 +175,14 @@ def test_a_node_takes_a_task_out_of_traffic_without_a_manager(manager: Daemon) -
         wait_until(lambda: answering() == 1, what="the task that is not ready to be out of traffic on its own node")
         on(0, "web", "touch", "/tmp/www/ok")
         wait_until(lambda: answering() == 2, what="the task to be in traffic again")
+        names = ("docker", "-H", workers[1], "ps", "--format", "{{.Names}}")
+        wait_until(lambda: "guarded" not in run(names), what="the task to stop that shall not run where no manager is in reach")
+        assert "web" in run(names)
     finally:
         manager.start()
     manager.wait_running("web", 2)
-    manager.docker("service", "rm", "web", "client")
+    manager.wait_running("guarded", 1)
+    manager.docker("service", "rm", "web", "client", "guarded")
 
 
 def test_services_start_in_order_and_circles_are_refused(manager: Daemon) -> None:
@@ -193,7 +200,9 @@ def test_rebalancing_and_a_drain_leave_no_gap(manager: Daemon) -> None:
     for name in ("w1", "w2"):
         manager.shoal("node", "update", "--availability", "drain", name)
     create(manager, "spread", "--replicas", "6")
+    create(manager, "follows", "--replicas", "3", "--rebalance", "1")
     manager.wait_running("spread", 6)
+    manager.wait_running("follows", 3)
     for name in ("w1", "w2"):
         manager.shoal("node", "update", "--availability", "active", name)
     least = 6
@@ -205,6 +214,7 @@ def test_rebalancing_and_a_drain_leave_no_gap(manager: Daemon) -> None:
 
     manager.shoal("service", "rebalance", "--detach", "--parallelism", "2", "spread")
     wait_until(even, what="two tasks on each node", every=0.01)
+    wait_until(lambda: len(places(manager, "follows")) == 3, what="a service to move by itself to nodes that take tasks again")
     manager.shoal("node", "update", "--availability", "drain", "--order", "start-first", "w1")
 
     def empty() -> bool:
@@ -216,7 +226,7 @@ def test_rebalancing_and_a_drain_leave_no_gap(manager: Daemon) -> None:
     assert least == 6
     manager.shoal("node", "update", "--availability", "active", "w1")
     assert "io.shoal.drain-order" not in manager.docker("node", "inspect", "w1")
-    manager.docker("service", "rm", "spread")
+    manager.docker("service", "rm", "spread", "follows")
 
 
 def test_any_kept_version_can_be_gone_back_to(manager: Daemon) -> None:
@@ -282,9 +292,13 @@ services:
     manager.shoal("stack", "rm", "bad")
 
 
-def test_a_device_of_the_host_is_in_the_container(manager: Daemon) -> None:
-    create(manager, "dev", "--device", "/dev/null:/dev/mine:rw", "--constraint", "node.role==manager")
+def test_a_device_of_the_host_and_a_named_resource_are_in_the_container(manager: Daemon) -> None:
+    own = ("--device", "/dev/null:/dev/mine:rw", "--generic-resource", "card=1")
+    create(manager, "dev", *own, "--constraint", "node.role==manager")
     (task,) = manager.wait_running("dev", 1)
     container = task["Status"]["ContainerStatus"]["ContainerID"]
     assert manager.docker("exec", container, "ls", "/dev/mine") == "/dev/mine"
+    assert manager.docker("exec", container, "sh", "-c", "echo $DOCKER_RESOURCE_CARD") == "c1"
+    manager.docker("service", "scale", "--detach", "dev=2")
+    wait_until(saying(manager, "card: needs 1; m1 has 0 free of 1", "service", "why", "dev"), what="the reason")
     manager.docker("service", "rm", "dev")
