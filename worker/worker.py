@@ -124,7 +124,8 @@ class Worker:
 
     def reach(self, *, leader: bool) -> None:
         """Whether a session stands: without one, no stop waits for other nodes."""
-        self._leader_in_reach.set(leader)
+        if leader is not self._leader_in_reach.value:  # each try that fails says so again; the time without a leader goes on
+            self._leader_in_reach.set(leader)
 
     def container_of(self, task_id: Id) -> str | None:
         """The engine's id of a task's container, as long as it exists, ended or not."""
