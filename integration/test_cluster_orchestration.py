@@ -16,6 +16,8 @@ pytestmark = [pytest.mark.root, pytest.mark.engine, pytest.mark.timeout(300)]
 
 IMAGE = "shoal-lab"
 SLEEP = ("sleep", "100000")
+OWN = ("--node-generic-resource", "card=c1")
+"""What the daemons are started with."""
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,7 @@ def manager(archive: Path) -> Iterator[Daemon]:
         pytest.skip(reason)
     folder = Path(tempfile.mkdtemp(prefix="shoal-orchestration-"))
     with Cluster("orchestration", folder, network="10.94.0") as running:
-        first = running.bring_up("--node-generic-resource", "card=c1", managers=1, workers=2, archive=archive, image=IMAGE)
+        first = running.bring_up(*OWN, managers=1, workers=2, archive=archive, image=IMAGE)
         wait_until(
             lambda: len([one for one in first.get("/nodes") if one["Status"]["State"] == "ready"]) == 3, what="three nodes are ready"
         )
@@ -103,7 +105,8 @@ def test_a_crash_loop_backs_off_says_so_and_leaves_no_more_history_than_allowed(
     create(manager, "crash", "--restart-delay", "0s", command=("sh", "-c", "exit 3"))
     shown = wait_until(saying(manager, "back-off after", "service", "ps", "--no-trunc", "crash"), what="back-off")
     assert "non-zero exit (3)" in shown
-    assert len(manager.get("/tasks")) == 3
+    service = manager.get("/services/crash")["ID"]
+    wait_until(lambda: [task["ServiceID"] for task in manager.get("/tasks")].count(service) == 3, what="no more tasks are kept")
     manager.docker("service", "rm", "crash")
     manager.docker("swarm", "update", "--task-history-limit", "5")
 
@@ -179,7 +182,7 @@ def test_a_node_takes_a_task_out_of_traffic_without_a_manager(manager: Daemon) -
         wait_until(lambda: "guarded" not in run(names), what="the task to stop that shall not run where no manager is in reach")
         assert "web" in run(names)
     finally:
-        manager.start()
+        manager.start(*OWN)
     manager.wait_running("web", 2)
     manager.wait_running("guarded", 1)
     manager.docker("service", "rm", "web", "client", "guarded")

@@ -129,9 +129,9 @@ class Dispatcher:
             raise InvalidArgument("a session opens with Hello")
         node = self._node(caller.node_id)
         session = NodeSession(self._draw_id(), caller.node_id, hello)
-        self._open(session)
-        reader = self._parent.create_task(self._read(session, requests), name=f"session of {caller.node_id}")
+        reader = self._start_reading(session, requests)
         try:
+            self._open(session)
             yield self._welcome(session, node)
             while not session.is_over:
                 seen = session.stirred.revision
@@ -144,11 +144,16 @@ class Dispatcher:
             reader.cancel()
             self._close(session)
 
-    @property
-    def _parent(self) -> asyncio.TaskGroup:
-        if self._group is None:
-            raise Unavailable("the dispatcher does not run")
-        return self._group
+    def _start_reading(self, session: NodeSession, requests: AsyncIterator[FromNode]) -> asyncio.Task[None]:
+        """Raises NoLeader once the dispatcher ends, also while that takes its time: a group that ends takes no new task."""
+        reading = self._read(session, requests)
+        try:
+            if self._group is not None:
+                return self._group.create_task(reading, name=f"session of {session.node_id}")
+        except RuntimeError as ending:
+            log.debug("dispatcher: %s", ending)
+        reading.close()
+        raise NoLeader("this manager does not lead any more")
 
     def _node(self, node_id: Id) -> Node:
         node = self._store.snapshot.nodes.get(node_id)

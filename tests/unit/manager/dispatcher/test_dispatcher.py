@@ -300,6 +300,33 @@ async def test_sessions_end_with_the_leadership(swarm: Swarm) -> None:
             assert isinstance(late.error, Unavailable)
 
 
+async def test_a_session_that_comes_while_the_leadership_ends_is_refused(swarm: Swarm) -> None:
+    """One that is slow to end holds the end up; nodes that were told come back meanwhile."""
+    dispatcher, may_end = swarm.build(), asyncio.Event()
+
+    async def stubborn() -> AsyncIterator[FromNode]:
+        yield HELLO
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await may_end.wait()
+
+    answers = dispatcher.session(Caller(node_id="n1", role=Role.WORKER), stubborn())
+    running = asyncio.ensure_future(dispatcher.run())
+    assert isinstance(await anext(answers), Welcome)
+    await swarm.clock.advance(0.1)
+    running.cancel()
+    await swarm.clock.advance(0.1)
+    late = Line(dispatcher, "n2")
+    late.say(HELLO)
+    async with background(late.run):
+        await swarm.clock.advance(0.1)
+        assert isinstance(late.error, NoLeader)
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
 async def test_a_removed_node_is_sent_away(swarm: Swarm) -> None:
     async with swarm.dispatching("n1") as [line]:
         await swarm.put(Remove(kind=Kind.NODE, id="n1"))
