@@ -74,8 +74,9 @@ def test_a_flipped_byte_is_found_or_harmless(written: tuple[Path, Stored]) -> No
     assert found > 20
 
 
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
+@pytest.mark.parametrize("share", [0.0001, 0.1, 0.5, 0.99])
 def test_a_truncated_log_is_found(written: tuple[Path, Stored], share: float) -> None:
+    """One of which nothing is left counts as taken away: StateFolder.has_lost_log."""
     path, _ = written
     file = path / "log" / "data.mdb"
     content = file.read_bytes()
