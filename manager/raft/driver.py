@@ -145,7 +145,7 @@ class Raft:
         events, self._inbox = self._inbox, []
         events += self._proposals.take()
         if self._proposals.begins_to_gather():
-            loop.call_later(self.config.linger_seconds, self._let_go)
+            loop.call_later(self.config.gather_seconds, self._let_go)
         events += self._barriers.take()
         for effect in self._core.step_all(events):
             self._perform(effect)

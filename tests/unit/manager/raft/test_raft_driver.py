@@ -179,7 +179,7 @@ def test_a_proposal_waits_for_company_no_longer_than_a_moment() -> None:
             lost += [asyncio.ensure_future(leader.raft.propose(b"%d" % number)) for number in range(2)]
             await asyncio.sleep(0.001)
             assert leader.raft.status().last_index == before + 1
-            await asyncio.sleep(leader.raft.config.linger_seconds)
+            await asyncio.sleep(leader.raft.config.gather_seconds)
             assert leader.raft.status().last_index == before + 3
             assert all(isinstance(one, ProposalLost) for one in await asyncio.gather(*lost, return_exceptions=True))
 
