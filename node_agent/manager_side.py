@@ -116,7 +116,7 @@ async def _be_counted_out(state: StateFolder, node: NodeFacts, remotes: Remotes,
     if node.node_id in answer.members:
         raise LogLost(state.raft, "its version is older and cannot do that")
     log.warning("the log of this manager was gone from %s: it was counted out, and begins anew", state.raft)
-    state.log_may_begin_anew()
+    await asyncio.to_thread(state.begin_log_anew)
 
 
 async def _present(bootstrap: BootstrapServer, identity: Latest[Identity]) -> None:

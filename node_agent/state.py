@@ -162,8 +162,9 @@ class StateFolder:
         if not self._begun.exists():
             write_file(self._begun, b"")
 
-    def log_may_begin_anew(self) -> None:
-        """No member counts on what it held."""
+    def begin_log_anew(self) -> None:
+        """No member counts on what it held any more: what a lost log left behind (snapshots, an emptied file) is none to go on from."""
+        shutil.rmtree(self.raft, ignore_errors=True)
         self._begun.unlink(missing_ok=True)
 
     # -- the lock ----------------------------------------------------------------------------------------------------------------------
@@ -234,14 +235,13 @@ class StateFolder:
     # -- leaving -----------------------------------------------------------------------------------------------------------------------
     def forget_raft(self) -> None:
         """A manager no more: its log goes, and the lock that only managers have; its identity stays."""
-        self.log_may_begin_anew()
-        shutil.rmtree(self.raft, ignore_errors=True)
+        self.begin_log_anew()
         (self.swarm / "raft.key").unlink(missing_ok=True)
         self.remove_lock()
 
     def set_raft_aside(self) -> None:
         """The log is not the swarm's any more. It is kept, with its key, as it may be the only copy of what was still agreed on."""
-        self.log_may_begin_anew()
+        self._begun.unlink(missing_ok=True)
         aside = self.swarm / "aside"
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(mode=0o700)

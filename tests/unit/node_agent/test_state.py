@@ -105,8 +105,11 @@ def test_a_manager_knows_that_its_log_was_taken_away(tmp_path: Path) -> None:
     rmtree(folder.raft)
     folder = restarted(folder)
     assert folder.has_lost_log
-    folder.log_may_begin_anew()
+    snapshots = folder.raft / "snapshots"
+    snapshots.mkdir(parents=True)
+    folder.begin_log_anew()
     assert not folder.has_lost_log
+    assert not folder.raft.exists(), "a snapshot that outlived its log is nothing to begin from"
     folder.close()
 
 
