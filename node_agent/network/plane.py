@@ -309,25 +309,17 @@ class Plane:
         local = None if predefined_network(task) else view.local_task(task, self._known)
         if local is None or not container.pid:
             return
-        running = msgspec.structs.replace(
-            local,
-            pid=container.pid,
-            namespace=identity(of_pid(container.pid)),
-            gateway_address=container.addresses.get(GATEWAY_BRIDGE, ""),
-            withdrawn=False,
-        )
-        self._known = view.with_task(self._known, running)
-        await self._need_bridges(task.name, running)
+        namespace, at_gateway = identity(of_pid(container.pid)), container.addresses.get(GATEWAY_BRIDGE, "")
+        self._known = view.with_start(self._known, local, pid=container.pid, namespace=namespace, gateway_address=at_gateway)
+        await self._need_bridges(task.name, local)
         await self._settle()
         problem = self._outcome.sandboxes.get(task.id)
-        if problem and identity(of_pid(container.pid)) == running.namespace != 0:
+        if problem and identity(of_pid(container.pid)) == namespace != 0:
             raise SandboxError(f"the services of task {task.name} cannot be programmed in its namespace: {problem}")
 
     async def skip(self, silent: frozenset[Id]) -> None:
         """Send nothing new to the tasks of these nodes while others are left."""
-        if silent != self._known.silent:
-            self._known = msgspec.structs.replace(self._known, silent=silent)
-            await self._settle()
+        await self._learn(view.with_silent(self._known, silent))
 
     # -- guests ------------------------------------------------------------------------------------------------------------------------
     @property
@@ -353,15 +345,14 @@ class Plane:
             await self._settle()
 
     async def withdraw(self, task_id: Id) -> None:
-        await self._set_withdrawn(task_id, True)
+        await self._learn(view.with_withdrawn(self._known, task_id, withdrawn=True))
 
     async def admit(self, task_id: Id) -> None:
-        await self._set_withdrawn(task_id, False)
+        await self._learn(view.with_withdrawn(self._known, task_id, withdrawn=False))
 
-    async def _set_withdrawn(self, task_id: Id, withdrawn: bool) -> None:
-        local = self._known.tasks.get(task_id)
-        if local is not None and local.withdrawn is not withdrawn:
-            self._known = view.with_task(self._known, msgspec.structs.replace(local, withdrawn=withdrawn))
+    async def _learn(self, known: Known) -> None:
+        if known is not self._known:
+            self._known = known
             await self._settle()
 
     async def ask(self, task: AssignedTask, container: ContainerState, port: int, request: bytes) -> bytes:

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-import msgspec
-
 from cluster.aio.clock import Clock
 from cluster.aio.supervise import first_of
 from cluster.api.assignment import AssignedTask
@@ -193,32 +191,23 @@ class UserPlane:
         local = None if predefined_network(task) else view.local_task(task, self._known)
         if local is None or not container.pid:
             return
-        running = msgspec.structs.replace(
-            local,
-            pid=container.pid,
-            namespace=identity(of_pid(container.pid)),
-            gateway_address=container.addresses.get(GATEWAY_BRIDGE, ""),
-            withdrawn=False,
-        )
-        self._known = view.with_task(self._known, running)
+        namespace, at_gateway = identity(of_pid(container.pid)), container.addresses.get(GATEWAY_BRIDGE, "")
+        self._known = view.with_start(self._known, local, pid=container.pid, namespace=namespace, gateway_address=at_gateway)
         await self._settle()
 
     async def withdraw(self, task_id: Id) -> None:
-        await self._set_withdrawn(task_id, True)
+        await self._learn(view.with_withdrawn(self._known, task_id, withdrawn=True))
 
     async def admit(self, task_id: Id) -> None:
-        await self._set_withdrawn(task_id, False)
+        await self._learn(view.with_withdrawn(self._known, task_id, withdrawn=False))
 
-    async def _set_withdrawn(self, task_id: Id, withdrawn: bool) -> None:
-        local = self._known.tasks.get(task_id)
-        if local is not None and local.withdrawn is not withdrawn:
-            self._known = view.with_task(self._known, msgspec.structs.replace(local, withdrawn=withdrawn))
+    async def _learn(self, known: Known) -> None:
+        if known is not self._known:
+            self._known = known
             await self._settle()
 
     async def skip(self, silent: frozenset[Id]) -> None:
-        if silent != self._known.silent:
-            self._known = msgspec.structs.replace(self._known, silent=silent)
-            await self._settle()
+        await self._learn(view.with_silent(self._known, silent))
 
     async def ask(self, task: AssignedTask, container: ContainerState, port: int, request: bytes) -> bytes:
         """From outside of its namespace, which may not be entered; the host reaches it by the engine's bridge."""

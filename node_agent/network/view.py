@@ -109,6 +109,25 @@ def with_task(known: Known, task: LocalTask) -> Known:
     return msgspec.structs.replace(known, tasks={**known.tasks, task.task_id: task})
 
 
+def with_start(known: Known, task: LocalTask, *, pid: int, namespace: int, gateway_address: str) -> Known:
+    """The task runs, as this process in this namespace, and counts from now on."""
+    running = msgspec.structs.replace(task, pid=pid, namespace=namespace, gateway_address=gateway_address, withdrawn=False)
+    return with_task(known, running)
+
+
+def with_withdrawn(known: Known, task_id: Id, *, withdrawn: bool) -> Known:
+    """The same value if that changes nothing."""
+    task = known.tasks.get(task_id)
+    if task is None or task.withdrawn is withdrawn:
+        return known
+    return with_task(known, msgspec.structs.replace(task, withdrawn=withdrawn))
+
+
+def with_silent(known: Known, silent: frozenset[Id]) -> Known:
+    """The same value if that changes nothing."""
+    return known if silent == known.silent else msgspec.structs.replace(known, silent=silent)
+
+
 def without_task(known: Known, task_id: Id) -> Known:
     """The networks that came with it go too, unless another task is on them."""
     tasks = {key: task for key, task in known.tasks.items() if key != task_id}
