@@ -53,6 +53,10 @@ class SwarmCrossings:
             with suppress(ShoalError):  # it is released when the next look finds no container
                 await guests.release(endpoint.guest)
 
+    async def joined(self) -> None:
+        if (guests := self._swarm.guests) is not None:
+            await guests.look()
+
     def engine_name(self, network: str) -> str | None:
         found = self._named(network)
         return None if found is None else engine_network_of(found)

@@ -4,6 +4,7 @@ Level-triggered: what the engine has on our bridges decides who is a guest still
 container is programmed anew, and one that went while the daemon was away gives its address back.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -46,6 +47,7 @@ class GuestHouse:
         self._invited: dict[Id, float] = {}
         """When those were invited whose container is not there yet."""
         self._wakes = Latest(0)
+        self._turn = asyncio.Lock()
 
     async def invite(
         self, network: str, *, name: str, aliases: tuple[str, ...], address: str, upstreams: tuple[str, ...]
@@ -81,10 +83,7 @@ class GuestHouse:
         async with background(self._listen):
             while True:
                 revision = self._wakes.revision
-                try:
-                    await self._look()
-                except (ShoalError, EngineError, SandboxError) as problem:
-                    log.warning("containers on attachable networks: %s", problem)
+                await self.look()
                 await first_of(lambda: self._clock.sleep(LOOK_EVERY), lambda: self._wakes.wait_change(revision))  # noqa: B023
 
     async def _listen(self) -> None:
@@ -97,6 +96,14 @@ class GuestHouse:
             except EngineGone as gone:
                 log.debug("containers on attachable networks: %s", gone)
             await self._clock.sleep(1.0)
+
+    async def look(self) -> None:
+        """Know by the end who is there now. One that was never seen is waited for; one that was, and is not there, has left."""
+        async with self._turn:
+            try:
+                await self._look()
+            except (ShoalError, EngineError, SandboxError) as problem:
+                log.warning("containers on attachable networks: %s", problem)
 
     async def _look(self) -> None:
         guests = self._of_this_node()

@@ -62,6 +62,10 @@ class Crossings(Protocol):
         """The engine refused the container for which these were made ready."""
         ...
 
+    async def joined(self) -> None:
+        """The engine has connected a container: know it before the client goes on, who may disconnect it at once."""
+        ...
+
     def engine_name(self, network: str) -> str | None:
         """The bridge of a network of the cluster that is here already; None otherwise."""
         ...
@@ -78,6 +82,9 @@ class NoCrossings:
         return None
 
     async def withdraw(self, endpoints: Sequence[EngineEndpoint]) -> None:  # noqa: ARG002
+        return
+
+    async def joined(self) -> None:
         return
 
     def engine_name(self, network: str) -> str | None:  # noqa: ARG002
@@ -286,13 +293,15 @@ class Meeting:
             settings.pop("MacAddress", None)
         changed = {**body, "EndpointConfig": settings}
 
-        async def withdrawn_if_refused(reply: EngineReply) -> ApiResponse:
-            if not reply.ok:
+        async def joined_unless_refused(reply: EngineReply) -> ApiResponse:
+            if reply.ok:
+                await self._crossings.joined()
+            else:
                 await self._crossings.withdraw([endpoint])
             return reply.respond()
 
         path = f"/networks/{segment(endpoint.network)}/connect"
-        return PassToEngine(path=path, body=msgspec.json.encode(changed), reply=withdrawn_if_refused)
+        return PassToEngine(path=path, body=msgspec.json.encode(changed), reply=joined_unless_refused)
 
     async def disconnect(self, request: ApiRequest) -> Response:
         bridge = self._crossings.engine_name(request.params["id"])

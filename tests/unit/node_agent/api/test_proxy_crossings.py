@@ -73,6 +73,9 @@ class OneNetwork:
     async def withdraw(self, endpoints: Sequence[EngineEndpoint]) -> None:
         self.withdrawn += endpoints
 
+    async def joined(self) -> None:
+        return
+
     def engine_name(self, network: str) -> str | None:
         return "shoal-0123456789ab" if network == "web" else None
 
