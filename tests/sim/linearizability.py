@@ -110,6 +110,10 @@ class _Step(Struct, frozen=True):
     looks: list[_Event]
 
 
+def _bits(calls: Sequence[_Event]) -> int:
+    return sum(1 << call.number for call in calls)
+
+
 class _Search:
     """Over the histories of one key."""
 
@@ -139,6 +143,7 @@ class _Search:
     def run(self) -> Verdict | None:
         state, done = self._model.initial, 0
         order: list[_Step] = [_Step(None, state, done, self._look(state))]
+        done |= _bits(order[0].looks)
         seen: set[tuple[int, Hashable]] = set()
         event = self._head.after
         while self._unanswered:
@@ -153,7 +158,7 @@ class _Search:
                 seen.add(configuration)
                 self._lift(event)
                 order.append(_Step(event, state, done, self._look(after)))
-                state, done = after, configuration[0]
+                state, done = after, configuration[0] | _bits(order[-1].looks)
                 event = self._head.after
                 continue
             self._remember(order)

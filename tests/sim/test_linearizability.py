@@ -30,6 +30,9 @@ GOOD = {
     "removed": [op(create("a"), "ok", 0, 1), op(remove(), "ok", 2, 3), op(read(), None, 4, 5), op(cas("a", "b"), "stale", 6, 7)],
     "refused for other reasons": [op(create("a"), "refused", 0, 1), op(read(), None, 2, 3)],
     "removing what was replaced": [op(create("b"), "ok", 0, 1), op(remove("a"), "gone", 2, 3), op(read(), "b", 4, 5)],
+    "a remove of nothing that comes before a look and a create that ends late": [
+        op(create("a"), "ok", 1, 9), op(remove("b"), "ok", 2, 3), op(read(), None, 4, 5), op(read(), "a", 10, 11),
+    ],
     "each key on its own": [op(create("a"), "ok", 0, 1, key="x"), op(read(), None, 2, 3, key="y")],
 }  # fmt: skip
 
