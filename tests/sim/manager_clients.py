@@ -127,7 +127,9 @@ class Client:
     # -- writing -----------------------------------------------------------------------------------------------------------------------
     async def set_up(self) -> None:
         """The network that services share."""
-        await self._insist(CreateNetwork(id=self._draw(), spec=NetworkSpec(name=NETWORK)))
+        command = CreateNetwork(id=self._draw(), spec=NetworkSpec(name=NETWORK))
+        while await self._insist(command) != "ok":
+            pass
 
     async def _create(self, key: str) -> None:
         made, label = self._draw(), self._label()
