@@ -10,7 +10,7 @@ from cluster.api.contracts import AdmissionRequest
 from cluster.api.errors import Conflict, FailedPrecondition, InvalidArgument, NodeRemoved
 from cluster.api.features import too_old
 from cluster.api.ids import Id, is_id
-from cluster.api.objects import Cluster, Node, NodeStatus
+from cluster.api.objects import Cluster, Node, NodeDescription, NodeStatus
 from cluster.api.specs import NodeSpec
 from cluster.api.states import NodeState, Role
 from cluster.rpc.tokens import same_secret
@@ -41,7 +41,10 @@ def role_for(cluster: Cluster, secret: str) -> Role:
 
 
 def admit(now: Snapshot, request: AdmissionRequest) -> Decision:
-    """Let a node in. The same node asking again before it was ever seen is the same request."""
+    """Let a node in. The same node asking again before it was ever seen is the same request.
+
+    It describes itself as soon as it is seen. Its state says nothing of that: one that got no answer is taken for lost like any other.
+    """
     cluster = cluster_of(now)
     role = role_for(cluster, request.secret)
     if not is_id(request.node_id):
@@ -50,7 +53,8 @@ def admit(now: Snapshot, request: AdmissionRequest) -> Decision:
         raise FailedPrecondition(too_old("this node", request.feature_level, cluster.feature_level))
     known = now.nodes.get(request.node_id)
     if known is not None:
-        if known.status.state is not NodeState.UNKNOWN or known.certified_role is not role:
+        was_seen = known.status.state is NodeState.READY or known.description != NodeDescription()
+        if was_seen or known.certified_role is not role:
             raise Conflict(f"node {request.node_id} is already part of this swarm")
         return Decision(role=role, changes=())
     node = Node(id=request.node_id, spec=NodeSpec(role=role), status=NodeStatus(addr=request.addr), certified_role=role)

@@ -8,7 +8,7 @@ from cluster.api.contracts import AdmissionRequest
 from cluster.api.errors import Conflict, InvalidArgument, Unauthorized
 from cluster.api.features import LEVEL
 from cluster.api.ids import from_bytes
-from cluster.api.objects import Network, Node, NodeStatus, RaftMember
+from cluster.api.objects import Network, Node, NodeDescription, NodeStatus, RaftMember
 from cluster.api.specs import NodeSpec
 from cluster.api.states import NodeState, Role
 from cluster.rpc.identity import facts, new_csr, new_key
@@ -96,13 +96,18 @@ def test_a_wrong_or_rotated_secret_is_refused_with_the_cure() -> None:
         admit(founded(root()), AdmissionRequest(node_id=NEWCOMER, secret="x" * 25, csr=""))
 
 
-def test_asking_twice_before_one_was_ever_seen_is_one_node() -> None:
-    now = with_node(founded(root()), Node(id=NEWCOMER, spec=NodeSpec(role=Role.WORKER), certified_role=Role.WORKER))
+@pytest.mark.parametrize("state", [NodeState.UNKNOWN, NodeState.DOWN])
+def test_asking_twice_before_one_was_ever_seen_is_one_node(state: NodeState) -> None:
+    """However late: one whose answer was lost is taken for down like any other node that is not heard of."""
+    admitted = Node(id=NEWCOMER, spec=NodeSpec(role=Role.WORKER), certified_role=Role.WORKER, status=NodeStatus(state=state))
+    now = with_node(founded(root()), admitted)
     assert admit(now, AdmissionRequest(node_id=NEWCOMER, secret="w" * 25, csr="")).changes == ()
 
 
-def test_nobody_takes_the_id_of_a_node_that_was_seen() -> None:
-    seen = Node(id=NEWCOMER, certified_role=Role.WORKER, status=NodeStatus(state=NodeState.READY))
+@pytest.mark.parametrize("state", [NodeState.READY, NodeState.DOWN])
+def test_nobody_takes_the_id_of_a_node_that_was_seen(state: NodeState) -> None:
+    description = NodeDescription(hostname="a")
+    seen = Node(id=NEWCOMER, certified_role=Role.WORKER, status=NodeStatus(state=state), description=description)
     with pytest.raises(Conflict, match="already part"):
         admit(with_node(founded(root()), seen), AdmissionRequest(node_id=NEWCOMER, secret="w" * 25, csr=""))
 
