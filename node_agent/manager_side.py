@@ -26,6 +26,7 @@ from manager.store.store import Store
 from node_agent import machine
 from node_agent.key_keeper import KeyKeeper
 from node_agent.manager_link import ask_leader, raft_dial
+from node_agent.member import Member
 from node_agent.parts import NodeParts
 from node_agent.state import NodeFacts, StateFolder
 
@@ -87,7 +88,13 @@ async def managing(
     server = RpcServer(identity=lambda: identity.value, cluster_id=node.cluster_id, authorize=manager.authorize)
     manager.offer(server)
     bootstrap = BootstrapServer(identity=lambda: identity.value, admit=manager.admit, clock=parts.clock)
-    member = _Member(node, raft=raft, remotes=remotes, managers=managers, parts=parts)
+    member = Member(
+        raft,
+        address=node.advertise_addr,
+        ask=lambda request: ask_leader(remotes, managers(), Membership.join, request, timeout=10),
+        clock=parts.clock,
+        feature_level=parts.feature_level,
+    )
     keeper = KeyKeeper(parts.state, store, read=manager.read, clock=parts.clock)
     try:
         try:
@@ -123,31 +130,3 @@ async def _present(bootstrap: BootstrapServer, identity: Latest[Identity]) -> No
     """Joining nodes are shown the present certificate."""
     async for _ in identity.values():
         bootstrap.reload()
-
-
-class _Member:
-    """A new manager asks to be one of the members; one whose address changed says so."""
-
-    def __init__(self, node: NodeFacts, *, raft: Raft, remotes: Remotes, managers: Managers, parts: NodeParts) -> None:
-        self._node = node
-        self._raft = raft
-        self._remotes = remotes
-        self._managers = managers
-        self._clock = parts.clock
-        self._level = parts.feature_level
-
-    async def run(self) -> None:
-        while True:
-            revision = self._raft.membership.revision
-            known = self._raft.membership.value.find(MemberId(self._node.node_id))
-            if known is not None and known.address == self._node.advertise_addr:
-                await self._raft.membership.wait_change(revision)
-                continue
-            try:
-                request = MemberRequest(
-                    addr=self._node.advertise_addr, last_index=self._raft.status().last_index, feature_level=self._level
-                )
-                await ask_leader(self._remotes, self._managers(), Membership.join, request, timeout=10)
-            except ShoalError as failed:
-                log.warning("not yet one of the managers: %s", failed)
-            await self._clock.sleep(1)

@@ -6,7 +6,7 @@ are the simulation's.
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 from random import Random
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from cluster.aio.latest import Latest
 from cluster.aio.supervise import background, first_of
 from cluster.api.assignment import Endpoints, LogOrder, ManagerAddr, ManagersChanged, Welcome
-from cluster.api.contracts import AdmissionRequest, Admitted, CertificateRequest, MemberRequest, Membership, NodeCA
+from cluster.api.contracts import AdmissionRequest, Admitted, CertificateRequest, Membership, NodeCA
 from cluster.api.errors import NodeRemoved, ShoalError
 from cluster.api.ids import Id, from_bytes
 from cluster.api.objects import Cluster, NodeDescription
@@ -31,6 +31,7 @@ from manager.raft.ports import StateMachine
 from manager.raft.transport import PeerStreams
 from manager.store.store import Store
 from node_agent.manager_link import ask_leader, raft_dial, session_line
+from node_agent.member import Member
 from tests.sim.manager_disk import Disk, DiskWeather, DiskWriter
 from tests.sim.manager_network import Network, Remotes, Server
 from tests.sim.manager_tally import Tally
@@ -296,12 +297,16 @@ class Daemon:
                 signer=RoleSigner(),
             )
         )  # fmt: skip
+        member = Member(
+            raft, address=host.address, clock=host.clock,
+            ask=lambda request: ask_leader(self.remotes, self._session.managers, Membership.join, request, timeout=5),
+        )  # fmt: skip
         server = Server(self, manager.authorize)
         manager.offer(server)
         network.listen(host.address, server)
         self.manager = manager
         try:
-            async with background(manager.run, lambda: self._join(raft)):
+            async with background(manager.run, member.run):
                 await asyncio.Event().wait()
         finally:
             self.manager = self.raft = None
@@ -313,18 +318,6 @@ class Daemon:
     def _power_fails(self) -> None:
         if self.is_alive:
             self.host.world.power_failed(self.host)
-
-    async def _join(self, raft: Raft) -> None:
-        """As node_agent.manager_side has it: ask to be a member until one is."""
-        while True:
-            revision = raft.membership.revision
-            if raft.membership.value.find(MemberId(self.id)) is not None:
-                await raft.membership.wait_change(revision)
-                continue
-            request = MemberRequest(addr=self.host.address, last_index=raft.status().last_index)
-            with suppress(ShoalError):
-                await ask_leader(self.remotes, self._session.managers, Membership.join, request, timeout=5)
-            await self.host.clock.sleep(1)
 
 
 def _description(host: Host) -> NodeDescription:
