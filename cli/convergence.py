@@ -168,8 +168,13 @@ def _job_bar(label: str, task: Task) -> Bar:
     return Bar(label, _state(task), min(RANK[_state(task)], RANK["complete"]), RANK["complete"])
 
 
+def _flat(error: str) -> str:
+    return " ".join(error.split())
+
+
 def _one_line(error: str) -> str:
-    flat = " ".join(error.split())
+    """As much of it as a bar has room for."""
+    flat = _flat(error)
     return flat if len(flat) <= 75 else flat[:74] + "…"
 
 
@@ -253,4 +258,4 @@ def _reason(tasks: Sequence[Task]) -> str:
     if not failed:
         return ""
     last = max(failed, key=lambda task: str(task["Status"].get("Timestamp", "")))
-    return f" (task {str(last['ID'])[:12]}: {_one_line(last['Status']['Err'])})"
+    return f" (task {str(last['ID'])[:12]}: {_flat(last['Status']['Err'])})"

@@ -14,8 +14,8 @@ from cli.client import Json
 from cli.difference import Change, changes, restarts
 from stack_specs import convert
 
-CREATE, UPDATE, REMOVE, KEEP = "create", "update", "remove", "keep"
-SIGNS = {CREATE: "+", UPDATE: "~", REMOVE: "-", KEEP: "="}
+CREATE, UPDATE, REMOVE, KEEP, REFUSED = "create", "update", "remove", "keep", "refused"
+SIGNS = {CREATE: "+", UPDATE: "~", REMOVE: "-", KEEP: "=", REFUSED: "!"}
 IMAGE = "com.docker.stack.image"
 
 
@@ -61,11 +61,17 @@ def lines(found: Sequence[Step]) -> Iterator[str]:
         for change in step.changes:
             yield f"    {change}"
     counts = {verb: sum(step.verb == verb for step in found) for verb in SIGNS}
-    yield f"{counts[CREATE]} to create, {counts[UPDATE]} to update, {counts[REMOVE]} to remove, {counts[KEEP]} unchanged"
+    told = f"{counts[CREATE]} to create, {counts[UPDATE]} to update, {counts[REMOVE]} to remove, {counts[KEEP]} unchanged"
+    yield f"{told}, {counts[REFUSED]} that would be refused" if counts[REFUSED] else told
 
 
 def differs(found: Sequence[Step]) -> bool:
     return any(step.verb != KEEP for step in found)
+
+
+def refused(found: Sequence[Step]) -> bool:
+    """A deploy would get no further than to one of them."""
+    return any(step.verb == REFUSED for step in found)
 
 
 def _file(kind: str, request: convert.Request, existing: Json) -> Step:
@@ -74,6 +80,8 @@ def _file(kind: str, request: convert.Request, existing: Json) -> Step:
     before = {key: value for key, value in existing["Spec"].items() if key != "Data" or kind == "config"}
     after = {key: value for key, value in request.body.items() if key != "Data" or kind == "config"}
     found = tuple(_hidden(change) for change in changes(before, after))
+    if any(change.path != "Name" and not change.path.startswith("Labels") for change in found):
+        return Step(kind, request.name, REFUSED, found, note=f"only labels of a {kind} can change; give what is new another name")
     note = "its content is never shown, so not compared" if kind == "secret" and not found else ""
     return Step(kind, request.name, UPDATE if found else KEEP, found, note=note)
 

@@ -62,6 +62,8 @@ def explain(client: Client, tasks: Iterable[Json]) -> None:
             return
         lacks = [text for node in answer["Nodes"][:NODES_EXPLAINED] for text in node["Refused"]]
         if lacks:
+            if more := len(answer["Nodes"][NODES_EXPLAINED:]):
+                lacks.append(f"and {more} more {'node' if more == 1 else 'nodes'}: shoal task why {task['ID'][:12]}")
             task["Status"]["Err"] = "; ".join([task["Status"]["Err"], *lacks])
 
 

@@ -132,8 +132,7 @@ def _side_by_side(now: Snapshot, service: Service) -> Iterator[tuple[Task, Task]
 def _of_task(now: Snapshot, task: Task) -> Iterator[str]:
     if task.state.ended:
         yield _end_of(task)
-        if reason := left_ended(now, task):
-            yield reason
+        yield from filter(None, [_next_try(task) or left_ended(now, task)])
         return
     node = now.nodes.get(task.node_id)
     if task.node_id and (node is None or node.status.state is NodeState.DOWN):
@@ -153,6 +152,13 @@ def _of_task(now: Snapshot, task: Task) -> Iterator[str]:
         yield f"running{_on(node)}"
     if task.replaces in now.tasks and now.tasks[task.replaces].desired_state <= TaskState.COMPLETE:
         yield f"task {task.replaces} stops once this one serves"
+
+
+def _next_try(task: Task) -> str:
+    """When, if the task failed while it was made ready: its turn is the next one's."""
+    if task.desired_state is not TaskState.READY or not task.start_after:
+        return ""
+    return f"{_pause(task)}: tried again {_seconds(task.start_after)} after it was created"
 
 
 def reason_of(now: Snapshot, task: Task) -> str:
@@ -178,8 +184,13 @@ def held_back(now: Snapshot, task: Task) -> str:
     if service is not None and (reason := unmet(now, service)):
         return reason
     if task.start_after and task.quick_failures >= restart.PATIENCE:
-        return f"back-off after {task.quick_failures} quick failures in a row: starts {_seconds(task.start_after)} after it was created"
+        return f"{_pause(task)}: starts {_seconds(task.start_after)} after it was created"
     return ""
+
+
+def _pause(task: Task) -> str:
+    quick = task.quick_failures
+    return f"back-off after {quick} quick failures in a row" if quick >= restart.PATIENCE else "restart delay"
 
 
 def _is_next(now: Snapshot, task: Task) -> str:
@@ -187,7 +198,7 @@ def _is_next(now: Snapshot, task: Task) -> str:
     if task.desired_state is not TaskState.READY:
         return ""
     if task.start_after:
-        return f"restart delay: starts {_seconds(task.start_after)} after it was created"
+        return f"{_pause(task)}: starts {_seconds(task.start_after)} after it was created"
     others = now.tasks_of_slot(task.service_id, task.slot, "" if task.slot else task.node_id)
     if any(other.desired_state > TaskState.COMPLETE and not other.state.ended and other.id != task.id for other in others):
         return "waiting for the task before it to stop"

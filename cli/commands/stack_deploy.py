@@ -40,7 +40,8 @@ def _deploy(session: Session, words: Words) -> None:
         raise CliError(f"Invalid option {resolve_image} for flag --resolve-image")
     plan = _planned(session, stack, flags)
     if flags.on("dry-run"):
-        _show(session, plan, stack, prune=flags.on("prune"))
+        if stack_plan.refused(_show(session, plan, stack, prune=flags.on("prune"))):
+            raise SilentExit(1)
         return
     how = Choices(stack, resolve_image, prune=flags.on("prune"), registry_auth=flags.on("with-registry-auth"))
     try:
@@ -66,17 +67,18 @@ def _planned(session: Session, stack: str, flags: Flags) -> convert.StackRequest
     return plan
 
 
-def _show(session: Session, plan: convert.StackRequests, stack: str, *, prune: bool) -> bool:
-    """Say what a deploy would do; whether it would do anything."""
+def _show(session: Session, plan: convert.StackRequests, stack: str, *, prune: bool) -> list[stack_plan.Step]:
+    """Say what a deploy would do."""
     found = stack_plan.steps(plan, present(session, stack), prune=prune)
     for line in stack_plan.lines(found):
         session.say(line)
-    return stack_plan.differs(found)
+    return found
 
 
 def _diff(session: Session, words: Words) -> None:
     stack = stack_name(words.args[0])
-    if _show(session, _planned(session, stack, words.flags), stack, prune=words.flags.on("prune")) and words.flags.on("exit-code"):
+    found = _show(session, _planned(session, stack, words.flags), stack, prune=words.flags.on("prune"))
+    if stack_plan.differs(found) and words.flags.on("exit-code"):
         raise SilentExit(1)
 
 

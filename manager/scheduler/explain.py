@@ -4,6 +4,7 @@ The filters themselves stop at the first refusal and count; this looks at all of
 """
 
 from collections.abc import Iterator
+from itertools import chain
 
 from msgspec import Struct
 
@@ -27,14 +28,19 @@ class Refusal(Struct, frozen=True, kw_only=True, gc=False):
 
 
 def refusals(now: Snapshot, task: Task) -> list[Refusal]:
-    """The nodes that do not take the task as things are, those that lack least first. A node's own task has that one only."""
+    """The nodes that do not take the task as things are, those first that lack least once they are idle, then as they are.
+
+    A task that has a node has that one only.
+    """
     needs = needs_of(now.template_of(task))
     nodes = [now.nodes[task.node_id]] if task.node_id in now.nodes else list(now.nodes.values())
     found = []
     for node in nodes:
         if texts := tuple(_refuses(now, task, needs, node, now.usage(node.id))):
-            found.append(Refusal(node_id=node.id, hostname=_called(node), texts=texts))
-    return sorted(found, key=lambda one: (len(one.texts), one.hostname, one.node_id))
+            lasting = sum(1 for _ in chain(_standing(needs, node), _resources(needs, node, IDLE)))
+            found.append((lasting, Refusal(node_id=node.id, hostname=_called(node), texts=texts)))
+    found.sort(key=lambda one: (one[0], len(one[1].texts), one[1].hostname, one[1].node_id))
+    return [refusal for _, refusal in found]
 
 
 def refusals_over(now: Snapshot, task: Task, other: Task) -> tuple[str, ...]:

@@ -220,7 +220,12 @@ class Explains:
 @pytest.mark.parametrize(
     ("knows", "said"),
     [
-        (True, "no suitable node; " + "; ".join(f"cpu: needs 9; n{number} has 1 free of 4" for number in range(3))),
+        (
+            True,
+            "no suitable node; "
+            + "; ".join(f"cpu: needs 9; n{number} has 1 free of 4" for number in range(3))
+            + "; and 2 more nodes: shoal task why t1",
+        ),
         (False, "no suitable node"),
     ],
 )

@@ -14,7 +14,7 @@ from cli import extensions
 from cli.convergence import TRIES, View, Watch
 from cli.errors import ApiError, Unconverged
 from cli.progress import follow
-from cli.stack_plan import Present, differs, lines, steps
+from cli.stack_plan import Present, differs, lines, refused, steps
 from cluster.api.specs import ServiceSpec
 from manager.controlapi.normalize import normalized
 from node_agent.api.views import service_spec
@@ -138,8 +138,20 @@ def test_what_the_files_no_longer_name_goes_only_with_prune() -> None:
 def test_the_content_of_a_config_is_compared_and_not_shown() -> None:
     present = deployed(requests())
     present.configs["shop_conf"]["Spec"]["Data"] = "b3RoZXI="
-    (conf,) = [step for step in steps(requests(), present, prune=False) if step.verb == "update"]
+    (conf,) = [step for step in steps(requests(), present, prune=False) if step.verb != "keep"]
     assert list(lines([conf]))[1] == "    Data: (content) -> (other content)"
+
+
+def test_what_the_daemon_will_refuse_is_said_beforehand() -> None:
+    present = deployed(requests())
+    present.configs["shop_conf"]["Spec"]["Data"] = "b3RoZXI="
+    present.secrets["shop_key"]["Spec"]["Labels"] = {"a": "b"}
+    found = [step for step in steps(requests(), present, prune=False) if step.verb != "keep"]
+    assert [(step.name, step.verb) for step in found] == [("shop_key", "update"), ("shop_conf", "refused")]
+    assert (refused(found), refused(found[:1])) == (True, False)
+    told = list(lines(found))
+    assert "! config shop_conf: only labels of a config can change; give what is new another name" in told
+    assert told[-1] == "0 to create, 1 to update, 0 to remove, 0 unchanged, 1 that would be refused"
 
 
 # -- waiting -----------------------------------------------------------------------------------------------------------------------------
@@ -153,6 +165,8 @@ def test_a_replica_that_keeps_failing_ends_the_wait_with_its_reason() -> None:
     failed = [task("rejected", number, "No such image: x") for number in range(1, TRIES + 1)]
     assert not Watch("s").seen(service, view, failed[1:], now=0).failure
     assert Watch("s").seen(service, view, failed, now=0).failure == f"replica 1 keeps failing (task t{TRIES}: No such image: x)"
+    failed[-1]["Status"]["Err"] = "No such image: x:\n" + "y" * 300
+    assert Watch("s").seen(service, view, failed, now=0).failure.endswith(f"No such image: x: {'y' * 300})"), "the end tells it whole"
     running = [*failed, task("running", 9)]
     assert not Watch("s").seen(service, view, running, now=0).failure
 

@@ -135,6 +135,16 @@ def test_every_filter_that_refuses_is_told_the_nearest_node_first() -> None:
     assert list(found) == ["n2", "n1"]
 
 
+def test_nodes_that_would_do_once_they_are_free_come_before_those_that_never_do() -> None:
+    template = {
+        "placement": Placement(constraints=("node.labels.disk==ssd",)),
+        **reserve(generic_resources=(GenericResource(discrete_resource_spec=DiscreteResource(kind="gpu", value=2)),)),
+    }
+    now = after(node("n1"), node("n2", state=NodeState.DOWN, availability=Availability.DRAIN, disk="ssd"), node("n3", disk="ssd"))
+    now = task(after(service(**template), now=now), "t0", TaskState.RUNNING, node_id="n3")
+    assert list(nodes(task(now, "t1"))) == ["n3", "n2", "n1"]
+
+
 def test_a_node_that_fits_is_not_listed() -> None:
     now = task(after(node("n1"), node("n2", availability=Availability.PAUSE), service()), "t1")
     assert nodes(now) == {"n2": ("availability: n2 is set to pause",)}
@@ -230,6 +240,15 @@ def test_a_task_that_waits_for_its_turn_says_so() -> None:
     now = task(after(node("n1"), service()), "t1", TaskState.READY, desired_state=TaskState.READY, node_id="n1", start_after=5 * SECOND)
     assert why.of_task(now, now.tasks["t1"]).reasons[0] == "restart delay: starts 5s after it was created"
     assert why.held_back(now, now.tasks["t1"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("quick", "pause"), [(1, "restart delay: tried again 40s"), (9, "back-off after 9 quick failures in a row: tried again 40s")]
+)
+def test_a_task_that_failed_before_its_turn_says_when_the_next_is_tried(quick: int, pause: str) -> None:
+    early = {"err": "No such image: x", "desired_state": TaskState.READY, "start_after": 40 * SECOND, "quick_failures": quick}
+    now = task(after(node("n1"), service()), "t1", TaskState.REJECTED, node_id="n1", **early)
+    assert why.of_task(now, now.tasks["t1"]).reasons == ("rejected: No such image: x", f"{pause} after it was created")
 
 
 def test_sizes_are_written_as_people_say_them() -> None:
