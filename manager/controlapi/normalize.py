@@ -7,9 +7,14 @@ from msgspec.structs import fields, replace
 
 from cluster.api.specs import (
     ContainerSpec,
+    DNSConfig,
     FileTarget,
+    Limits,
+    Placement,
     PortConfig,
     ReplicatedMode,
+    Reservations,
+    Resources,
     RuntimeTarget,
     ServiceMode,
     ServiceSpec,
@@ -48,7 +53,8 @@ def normalized(spec: ServiceSpec) -> ServiceSpec:
 def canonical(template: TaskSpec) -> TaskSpec:
     """The one form of everything that means the same, so that a client that posts back what it read changes nothing.
 
-    Docker shows `Isolation: default`, `Runtime: container`, owners 0 and empty sub-objects for what nobody asked for.
+    Docker shows `Isolation: default`, `Runtime: container`, owners 0 and empty sub-objects for what nobody asked for. The empty
+    ones that it gives back to who sent them are kept: templates of clients look into them.
     """
     template = replace(template, runtime="" if template.runtime == "container" else template.runtime)
     container = template.container_spec
@@ -64,15 +70,20 @@ def _owned(file: FileTarget | None) -> FileTarget | None:
     return None if file is None else replace(file, uid=file.uid or "0", gid=file.gid or "0")
 
 
+_GIVEN_BACK = (Resources, Limits, Reservations, Placement, DNSConfig)
+_SAY_SOMETHING = (RuntimeTarget, ContainerSpec)
+"""By being there; an empty container is refused later."""
+
+
 def _without_empty(value: Kept) -> Kept:
-    """Members that say nothing count as absent; a RuntimeTarget says something by being there, an empty container is refused later."""
+    """Other members that say nothing count as absent."""
     changed: dict[str, object] = {}
     for name, may_be_absent in _members(type(value)):
         member = getattr(value, name)
         if not isinstance(member, Value):
             continue
         fresh: object = _without_empty(member)
-        if may_be_absent and fresh == type(member)() and not isinstance(member, RuntimeTarget | ContainerSpec):
+        if may_be_absent and fresh == type(member)() and not isinstance(member, _GIVEN_BACK + _SAY_SOMETHING):
             fresh = None
         if fresh is not member:
             changed[name] = fresh

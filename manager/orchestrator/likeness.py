@@ -1,11 +1,16 @@
 """Whether a task is still what its service asks for: a newer template that makes the same containers restarts nothing. Pure."""
 
+from typing import TypeVar
+
 from msgspec.structs import replace
 
 from cluster.api.objects import Service, Task, Template
-from cluster.api.specs import SECOND, RestartPolicy
+from cluster.api.specs import SECOND, Resources, RestartPolicy
+from cluster.api.values import Value
 from manager.orchestrator.restart import ANY, delay_of
 from manager.store.snapshot import Snapshot
+
+Member = TypeVar("Member", bound=Value)
 
 STOP_GRACE = 10 * SECOND
 """What workers give a container that does not say how long it needs."""
@@ -33,7 +38,20 @@ def _bare(template: Template) -> Template:
         max_attempts=policy.max_attempts or 0,
         window=policy.window or 0,
     )
-    container = spec.container_spec
-    if container is not None and container.stop_grace_period is None:
-        container = replace(container, stop_grace_period=STOP_GRACE)
-    return replace(template, service_name="", service_labels={}, spec=replace(spec, restart_policy=policy, container_spec=container))
+    container, asked = spec.container_spec, spec.resources or Resources()
+    if container is not None:
+        grace = STOP_GRACE if container.stop_grace_period is None else container.stop_grace_period
+        container = replace(container, stop_grace_period=grace, dns_config=_said(container.dns_config))
+    spec = replace(
+        spec,
+        restart_policy=policy,
+        container_spec=container,
+        placement=_said(spec.placement),
+        resources=Resources(limits=_said(asked.limits), reservations=_said(asked.reservations)),
+    )
+    return replace(template, service_name="", service_labels={}, spec=spec)
+
+
+def _said(member: Member | None) -> Member | None:
+    """A member that says nothing is as good as none."""
+    return None if member is None or member == type(member)() else member

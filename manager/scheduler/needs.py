@@ -48,16 +48,18 @@ class Needs(Struct, frozen=True, kw_only=True, gc=False):
 
 
 NOTHING = Needs()
+NO_PLACEMENT = Placement()
+NO_RESERVATIONS = Reservations()
 
 
 def needs_of(template: Template) -> Needs:
     spec = template.spec
-    plain = spec.placement is None and spec.resources is None and spec.log_driver is None and not template.host_ports
+    placement = spec.placement or NO_PLACEMENT
+    reserved = (spec.resources.reservations if spec.resources is not None else None) or NO_RESERVATIONS
+    plain = placement == NO_PLACEMENT and reserved == NO_RESERVATIONS and spec.log_driver is None and not template.host_ports
     plain = plain and not template.device_requests and not spec.networks
     if plain and (spec.container_spec is None or not spec.container_spec.mounts):
         return NOTHING
-    placement = spec.placement or Placement()
-    reserved = (spec.resources.reservations if spec.resources is not None else None) or Reservations()
     return Needs(
         standing=_standing(spec, placement),
         nano_cpus=reserved.nano_cpus,

@@ -10,9 +10,16 @@ from manager.store.apply import template_from
 POSTED = {
     "Name": "web",
     "TaskTemplate": {
-        "ContainerSpec": {"Image": "nginx", "Init": False, "DNSConfig": {}, "Configs": [{"ConfigID": "c", "Runtime": {}}]},
+        "ContainerSpec": {
+            "Image": "nginx",
+            "Init": False,
+            "DNSConfig": {},
+            "Privileges": {},
+            "Configs": [{"ConfigID": "c", "Runtime": {}}],
+        },
         "Resources": {"Limits": {}, "Reservations": {}},
         "Placement": {},
+        "RestartPolicy": {},
         "ForceUpdate": 0,
     },
 }
@@ -22,11 +29,13 @@ def spec(**more: object) -> ServiceSpec:
     return normalized(msgspec.convert({**POSTED, **more}, ServiceSpec))
 
 
-def test_empty_members_count_as_absent_but_a_runtime_target_stays() -> None:
+def test_empty_members_count_as_absent_but_a_runtime_target_and_what_docker_gives_back_stay() -> None:
     template = spec().task_template
-    assert (template.resources, template.placement) == (None, None)
+    shown = msgspec.to_builtins(template)
+    assert (shown["Resources"], shown["Placement"], shown["ContainerSpec"]["DNSConfig"]) == ({"Limits": {}, "Reservations": {}}, {}, {})
+    assert "RestartPolicy" not in shown
     assert template.container_spec is not None
-    assert template.container_spec.dns_config is None, "members of members too"
+    assert template.container_spec.privileges is None, "members of members too"
     assert template.container_spec.configs[0].runtime is not None
     assert template.container_spec.init is False
 

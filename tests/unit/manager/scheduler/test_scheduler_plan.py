@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from cluster.api.changes import Change, ChangeSet, Put, TaskChange
-from cluster.api.objects import EngineDescription, Node, NodeDescription, NodeStatus, Service, Task, TaskStatus
+from cluster.api.objects import EngineDescription, Node, NodeDescription, NodeStatus, Service, Task, TaskStatus, Template
 from cluster.api.specs import (
     SECOND,
     ContainerSpec,
@@ -34,6 +34,7 @@ from cluster.api.specs import (
 )
 from cluster.api.states import Availability, NodeState, Role, TaskState
 from manager.scheduler.explain import refusals
+from manager.scheduler.needs import NOTHING, needs_of
 from manager.scheduler.plan import Placed, plan
 from manager.scheduler.roster import Roster
 from manager.store.apply import apply
@@ -292,6 +293,11 @@ def test_a_node_whose_memory_shrank_still_takes_tasks_that_reserve_none() -> Non
     now = after(Put(object=shrunk, base=now.nodes["a"].version), now=now)
     now = placed(waiting(now, 1, "s2"))
     assert places(now, "s2") == {"a": 1}
+
+
+def test_empty_members_of_a_request_cost_nothing() -> None:
+    asked = TaskSpec(container_spec=ContainerSpec(image="x"), placement=Placement(), resources=Resources(reservations=Reservations()))
+    assert needs_of(Template(spec=asked)) is NOTHING
 
 
 def test_generic_resources_are_counted_whether_named_or_not() -> None:
