@@ -13,16 +13,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, Protocol, TypeVar
 
+import msgspec
+
 from cluster.aio.supervise import first_of
 from cluster.api.assignment import FromNode, LogOrder, ToNode
 from cluster.api.commands import Command, Outcome
 from cluster.api.contracts import (
     AdmissionRequest,
     Admitted,
+    Answer,
     Attached,
     AttachRequest,
     Caller,
     CertificateRequest,
+    Commands,
     ControlAPI,
     DetachRequest,
     IssuedCertificate,
@@ -32,15 +36,19 @@ from cluster.api.contracts import (
     Streams,
     Taken,
 )
-from cluster.api.errors import NoLeader
+from cluster.api.errors import Internal, InvalidArgument, NoLeader, ShoalError, code_of
 from cluster.rpc.client import RpcError
 from cluster.rpc.pool import Remotes
+from manager.bundles import Bundles
+from manager.controlapi.control import Control
 from manager.leader import Leading
 
-Answer = TypeVar("Answer")
+Answered = TypeVar("Answered")
 Asked = TypeVar("Asked")
 
 log = logging.getLogger(__name__)
+
+_decoder = msgspec.msgpack.Decoder(Command)
 
 _TIMEOUT = 10.0
 _PAUSE = 0.05
@@ -77,24 +85,27 @@ class Gateway:
     def __init__(self, leadership: Leadership, remotes: Remotes) -> None:
         self._leadership = leadership
         self._remotes = remotes
+        self._bundles = Bundles(lambda address, commands: self._ask(address, ControlAPI.execute, commands))
 
     # -- passed on ---------------------------------------------------------------------------------------------------------------
     async def have_executed(self, caller: Caller, request: Command) -> Outcome:
-        return await self._pass_on(caller, request, lambda leading: leading.control.execute, ControlAPI.execute)
+        return await self._until_answered(
+            lambda leading: leading.control.execute(caller, request), lambda address: self._bundles.ask(address, request)
+        )
 
     async def have_admitted(self, caller: Caller, request: AdmissionRequest) -> Admitted:
-        return await self._pass_on(caller, request, lambda leading: leading.certificates.admit, NodeCA.admit)
+        return await self._until_answered(
+            lambda leading: leading.certificates.admit(caller, request), lambda address: self._ask(address, NodeCA.admit, request)
+        )
 
     async def order(self, caller: Caller, request: LogOrder) -> Taken:
-        return await self._pass_on(caller, request, lambda leading: leading.dispatcher.order, Streams.order)
+        return await self._until_answered(
+            lambda leading: leading.dispatcher.order(caller, request), lambda address: self._ask(address, Streams.order, request)
+        )
 
-    async def _pass_on(
-        self,
-        caller: Caller,
-        request: Asked,
-        here: Callable[[Leading], Callable[[Caller, Asked], Awaitable[Answer]]],
-        there: Callable[[Any, Caller, Asked], Awaitable[Answer]],
-    ) -> Answer:
+    async def _until_answered(
+        self, here: Callable[[Leading], Awaitable[Answered]], there: Callable[[str], Awaitable[Answered]]
+    ) -> Answered:
         """Until a leader answers. One that goes away meanwhile may have done it or not: its successor is asked again, which is safe since
         every request carries an id of its own.
         """
@@ -104,7 +115,7 @@ class Gateway:
                 while True:
                     await self._leadership.wait_leader()
                     try:
-                        return await self._ask_leader(caller, request, here, there)
+                        return await self._ask_leader(here, there)
                     except (NoLeader, RpcError) as lost:
                         log.info("asking again: %s", lost)
                         hints = (_UNSURE,)
@@ -112,30 +123,31 @@ class Gateway:
         except (TimeoutError, NoLeader) as silent:
             raise self._leadership.no_leader(*hints) from silent
 
-    async def _ask_leader(
-        self,
-        caller: Caller,
-        request: Asked,
-        here: Callable[[Leading], Callable[[Caller, Asked], Awaitable[Answer]]],
-        there: Callable[[Any, Caller, Asked], Awaitable[Answer]],
-    ) -> Answer:
+    async def _ask_leader(self, here: Callable[[Leading], Awaitable[Answered]], there: Callable[[str], Awaitable[Answered]]) -> Answered:
         if (leading := self._leadership.leading()) is not None:
-            return await here(leading)(caller, request)
+            return await here(leading)
         address = self._leadership.leader_addr()
         if not address:
             raise NoLeader
-        answers: list[Answer] = []
+        return await there(address)
+
+    async def _ask(self, address: str, method: Callable[[Any, Caller, Asked], Awaitable[Answered]], request: Asked) -> Answered:
+        """Ask the manager at an address for as long as the leader may be there."""
+        answers: list[Answered] = []
 
         async def ask() -> None:
-            answers.append(await self._remotes.to(address).unary(there, request, timeout=_TIMEOUT))
+            answers.append(await self._remotes.to(address).unary(method, request, timeout=_TIMEOUT))
 
         if await first_of(ask, lambda: self._leadership.wait_other_than(address)) == 1:
             raise NoLeader(f"{address} does not lead any more")
         return answers[0]
 
     # -- what was passed on to this manager: done now, or not at all --------------------------------------------------------------
-    async def execute(self, caller: Caller, request: Command) -> Outcome:
-        return await self._now_here().control.execute(caller, request)
+    async def execute(self, caller: Caller, request: Commands) -> tuple[Answer, ...]:
+        control = self._now_here().control
+        async with asyncio.TaskGroup() as group:
+            answers = [group.create_task(_answer(control, caller, encoded)) for encoded in request.encoded]
+        return tuple(answer.result() for answer in answers)
 
     async def admit(self, caller: Caller, request: AdmissionRequest) -> Admitted:
         return await self._now_here().certificates.admit(caller, request)
@@ -173,3 +185,15 @@ class Gateway:
             elsewhere.leader_addr = self._leadership.leader_addr()
             raise elsewhere
         return leading
+
+
+async def _answer(control: Control, caller: Caller, encoded: bytes) -> Answer:
+    try:
+        return Answer(outcome=await control.execute(caller, _decoder.decode(encoded)))
+    except msgspec.MsgspecError as wrong:
+        return Answer(code=code_of(unreadable := InvalidArgument(str(wrong))), text=str(unreadable))
+    except ShoalError as refused:
+        return Answer(code=code_of(refused), text=str(refused))
+    except Exception:
+        log.exception("a command of %s failed", caller.node_id)  # those that came with it have nothing to do with that
+        return Answer(code=code_of(broken := Internal("internal error of the leader: its log has the details")), text=str(broken))

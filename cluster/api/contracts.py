@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 from msgspec import Struct
 
 from cluster.api.assignment import Credit, FromNode, LogChunk, LogOrder, ToNode
-from cluster.api.commands import Command, Outcome
+from cluster.api.commands import Outcome
 from cluster.api.endpoint import Guest, OverlayNetwork
 from cluster.api.ids import Id
 from cluster.api.states import Role
@@ -44,6 +44,20 @@ class Frame(Struct, frozen=True, gc=False, array_like=True):
     """Opaque bytes of one Raft message (manager.raft.codec)."""
 
     body: bytes
+
+
+class Commands(Struct, frozen=True, gc=False, array_like=True):
+    """Each is MessagePack of a `Command`."""
+
+    encoded: tuple[bytes, ...]
+
+
+class Answer(Struct, frozen=True, gc=False, array_like=True):
+    """What became of one of several commands: its outcome, or the refusal's code (cluster.api.errors) and text."""
+
+    outcome: Outcome | None = None
+    code: str = ""
+    text: str = ""
 
 
 class Taken(Struct, frozen=True, gc=False, array_like=True):
@@ -101,7 +115,9 @@ class ControlAPI(Protocol):
     """Commands, forwarded by the manager that took them to the leader."""
 
     @allow(MANAGERS)
-    async def execute(self, caller: Caller, request: Command) -> Outcome: ...
+    async def execute(self, caller: Caller, request: Commands) -> tuple[Answer, ...]:
+        """An answer for each, in their order; they are done side by side."""
+        ...
 
 
 class Dispatcher(Protocol):

@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from cluster.aio.latest import Latest
 from cluster.api.assignment import FromNode
-from cluster.api.commands import Outcome, RemoveNode
-from cluster.api.contracts import Caller, ControlAPI, Taken
-from cluster.api.errors import FailedPrecondition, NoLeader, ShoalError, Unavailable
+from cluster.api.commands import Command, Outcome, RemoveNode, RemoveSecret
+from cluster.api.contracts import Answer, Caller, Commands, ControlAPI, Taken
+from cluster.api.errors import FailedPrecondition, NoLeader, ShoalError, Unavailable, code_of
 from cluster.api.states import Role
 from cluster.rpc.client import RpcError
 from cluster.rpc.pool import Remotes
@@ -19,6 +21,7 @@ from manager.leader import Leading
 
 ME = Caller(node_id="m3", role=Role.MANAGER)
 COMMAND = RemoveNode(id="n1")
+ENCODED = Commands((msgspec.msgpack.encode(COMMAND),))
 HOPELESS = "hopeless"
 DONE = Outcome(id="n1", version=7)
 
@@ -69,10 +72,15 @@ class Peer:
         self._cluster, self._address = cluster, address
 
     async def unary(self, method: object, request: object, *, timeout: float) -> Any:
-        assert (method, request) == (ControlAPI.execute, COMMAND)
+        assert (method, request) == (ControlAPI.execute, ENCODED)
         self._cluster.asked.append(self._address)
         self._cluster.was_asked.set()
-        return await self._cluster.answers[self._address].pop(0)()
+        try:
+            return (Answer(outcome=await self._cluster.answers[self._address].pop(0)()),)
+        except (RpcError, NoLeader):
+            raise
+        except ShoalError as refused:
+            return (Answer(code=code_of(refused), text=str(refused)),)
 
 
 async def done() -> Outcome:
@@ -166,6 +174,30 @@ async def test_what_was_passed_on_here_is_neither_passed_on_again_nor_kept_for_l
     cluster.leader.set(leader)
     cluster.answers = {"m1": [done]}
     with pytest.raises(NoLeader, match="does not lead") as refused:
-        await cluster.gateway.execute(ME, COMMAND)
+        await cluster.gateway.execute(ME, ENCODED)
     assert refused.value.leader_addr == leader
     assert cluster.asked == []
+
+
+class Choosy:
+    """Implements what the gateway needs of a leader's control API."""
+
+    async def execute(self, caller: Caller, request: Command) -> Outcome:
+        assert (caller, isinstance(request, RemoveNode | RemoveSecret)) == (ME, True)
+        if isinstance(request, RemoveSecret):
+            raise KeyError("a mistake of ours")
+        if request.id == "n2":
+            raise FailedPrecondition("n2 is a manager")
+        return Outcome(id=request.id, version=8)
+
+
+async def test_of_several_commands_each_has_an_answer_of_its_own() -> None:
+    cluster = Cluster()
+    leading = SimpleNamespace(control=Choosy())
+    cluster.leading = lambda: cast("Leading", leading)  # type: ignore[method-assign]
+    encode = msgspec.msgpack.encode
+    asked = (encode(RemoveNode(id="n1")), encode(RemoveNode(id="n2")), b"\x93", encode(RemoveSecret(id="s1")), encode(RemoveNode(id="n3")))
+    answers = await cluster.gateway.execute(ME, Commands(asked))
+    assert [answer.outcome and answer.outcome.id for answer in answers] == ["n1", None, None, None, "n3"]
+    assert [answer.code for answer in answers] == ["", "precondition", "invalid", "internal", ""]
+    assert answers[1].text == "n2 is a manager"
