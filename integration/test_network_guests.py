@@ -98,7 +98,11 @@ def test_a_running_container_joins_and_leaves(swarm: tuple[Daemon, Daemon]) -> N
     for _ in range(5):
         worker.docker("network", "connect", "front", "late")
         assert "late" in guests(manager)
+        with pytest.raises(CommandFailed, match="endpoint with name late already exists in network front"):
+            worker.docker("network", "connect", "front", "late")
         worker.docker("network", "disconnect", "front", "late")
+        with pytest.raises(CommandFailed, match="is not connected to network front"):
+            worker.docker("network", "disconnect", "front", "late")
         wait_until(lambda: "late" not in guests(manager), what="it left", seconds=15)
     worker.docker("rm", "-f", "late")
 

@@ -193,6 +193,45 @@ async def test_what_somebody_else_removed_is_put_back(cluster: Rig) -> None:
     await asyncio.to_thread(one.engine.restart)  # the first damage took Docker's own rules too
 
 
+async def test_a_bridge_that_somebody_removed_is_back_with_its_tasks_on_it_and_open_connections_go_on(cluster: Rig) -> None:
+    """By us at once, or by an engine that starts again, which puts nobody back on it."""
+    net = network(1)
+    one, two = cluster.nodes
+    bridge = f"sb-{net.network_id[:12]}"
+    await asyncio.to_thread(one.engine.restart, "--live-restore")
+    cluster.service("client", net)
+    cluster.service("web", net, ports=[WEB])
+    client = await cluster.run("client", one)
+    tasks = [await cluster.run("web", node) for node in (one, two)]
+    kept = [(await talk(client, cluster.vip("web"), PORT))[0] for _ in range(6)]
+    kept += [(await talk(two.host, one.host.address, PUBLISHED))[0] for _ in range(6)]
+    before = one.host.run("ip", "-4", "-o", "addr", "show", "dev", bridge).split()[3]
+
+    async def all_serve() -> bool:
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(1):
+                asked = [await ask(two.host.inside, one.host.address, PUBLISHED) for _ in range(12)]
+                asked += [await ask(client.inside, cluster.vip("web")) for _ in range(12)]
+                return {task for task, _ in asked} == {task.id for task in tasks}
+        return False
+
+    def engine_makes_it() -> None:
+        one.host.run("ip", "link", "del", bridge)
+        one.engine.restart("--live-restore")
+
+    async with background(one.plane.run):
+        for damage in (lambda: one.host.run("ip", "link", "del", bridge), engine_makes_it):
+            await asyncio.to_thread(damage)
+            damaged = asyncio.get_running_loop().time()
+            await eventually(all_serve, seconds=8)
+            assert asyncio.get_running_loop().time() - damaged < 5, "the regular look comes every ten seconds"
+            assert all([await opened.still_works() for opened in kept])
+    assert one.host.run("ip", "-4", "-o", "addr", "show", "dev", bridge).split()[3] == before
+    for opened in kept:
+        opened.close()
+    await asyncio.to_thread(one.engine.restart)
+
+
 async def test_nothing_is_left_after_the_last_task_and_after_leaving(cluster: Rig) -> None:
     one, two = cluster.nodes
 

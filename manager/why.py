@@ -102,6 +102,14 @@ def _of_service(now: Snapshot, service: Service, *, waits: bool) -> Iterator[str
             yield f"network: {network.spec.name}: {network.pending_reason}"
         elif (pool := pool_of(network, now.addresses(network.id))) is not None:
             yield f"addresses: network {network.spec.name} ({network.subnet}) has {pool.used} of {pool.usable} in use"
+    yield from _on_nodes(now, f" of service {service.spec.name} is ")
+
+
+def _on_nodes(now: Snapshot, about: str) -> Iterator[str]:
+    """What the nodes say that has these words: another program has a port of the service there."""
+    for node in sorted(now.nodes.values(), key=lambda node: _called(node, node.id)):
+        if node.status.state is NodeState.READY:
+            yield from (f"node {_called(node, node.id)}: {said}" for said in node.description.trouble if about in said)
 
 
 def short_of_room(now: Snapshot, service: Service) -> str:

@@ -5,6 +5,7 @@ cluster, which to the engine is a bridge of another name, and is shown by its ow
 """
 
 import posixpath
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -27,6 +28,7 @@ TASK_LABEL = "shoal.cluster"  # on each container of a task
 SHADOW_LABEL = "shoal.network"  # on each bridge that stands for a network of the cluster
 SHADOW_PREFIX = "shoal-"
 _CHOOSES_MAC = ApiVersion(1, 44)
+_SHADOW_IN_WORDS = re.compile(rf"\b{SHADOW_PREFIX}[0-9a-z]{{12}}\b")
 
 
 class EngineEndpoint(NamedTuple):
@@ -184,6 +186,16 @@ def shown_container(container: Json, crossings: Crossings) -> Json:
     return changed
 
 
+def shown_refusal(reply: EngineReply, crossings: Crossings) -> ApiResponse:
+    """The engine's words about a bridge of ours, said of the cluster's network."""
+
+    def named(found: re.Match[str]) -> str:
+        network = crossings.shown(found[0])
+        return found[0] if network is None else network.name
+
+    return json_response({"message": _SHADOW_IN_WORDS.sub(named, reply.message)}, status=reply.status)
+
+
 def shown_event(line: bytes, crossings: Crossings) -> bytes | None:
     """An event of the engine with the cluster's networks by their own names; None for the coming and going of a bridge of ours."""
     if f'"{SHADOW_PREFIX}'.encode() not in line:
@@ -267,6 +279,7 @@ class Meeting:
         async def withdrawn_if_refused(reply: EngineReply) -> ApiResponse:
             if not reply.ok:
                 await self._crossings.withdraw(endpoints)
+                return shown_refusal(reply, self._crossings)
             return reply.respond()
 
         return PassToEngine(body=msgspec.json.encode(changed), reply=withdrawn_if_refused)
@@ -294,10 +307,10 @@ class Meeting:
         changed = {**body, "EndpointConfig": settings}
 
         async def joined_unless_refused(reply: EngineReply) -> ApiResponse:
-            if reply.ok:
-                await self._crossings.joined()
-            else:
+            if not reply.ok:
                 await self._crossings.withdraw([endpoint])
+                return shown_refusal(reply, self._crossings)
+            await self._crossings.joined()
             return reply.respond()
 
         path = f"/networks/{segment(endpoint.network)}/connect"
@@ -305,7 +318,13 @@ class Meeting:
 
     async def disconnect(self, request: ApiRequest) -> Response:
         bridge = self._crossings.engine_name(request.params["id"])
-        return PassToEngine(path=None if bridge is None else f"/networks/{segment(bridge)}/disconnect")
+        if bridge is None:
+            return PassToEngine()
+
+        async def shown(reply: EngineReply) -> ApiResponse:
+            return reply.respond() if reply.ok else shown_refusal(reply, self._crossings)
+
+        return PassToEngine(path=f"/networks/{segment(bridge)}/disconnect", reply=shown)
 
     async def list_networks(self, _: ApiRequest) -> Response:
         async def without_shadows(reply: EngineReply) -> ApiResponse:

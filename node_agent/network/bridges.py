@@ -39,6 +39,17 @@ class Bridges:
         """What the engine has of ours: some may have come or gone without us."""
         self._there = {network.name: network for network in await self._engine.list_networks(NETWORK_LABEL)}
 
+    @property
+    def there(self) -> list[BridgeNetwork]:
+        """Each has an address, so its interface can be told from the others."""
+        return [network for network in self._there.values() if network.gateway and network.subnet]
+
+    async def mend(self, missing: BridgeNetwork, make: Callable[[BridgeNetwork], Awaitable[None]]) -> None:
+        """Its interface was removed: make it, unless the network has gone meanwhile."""
+        async with self._locks[missing.name]:
+            if missing.name in self._there:
+                await make(missing)
+
     async def need(self, network: OverlayNetwork, mtu: int) -> None:
         """Raises SandboxError when the subnet cannot be used on this host, EngineGone when the engine does not answer."""
         wanted = BridgeNetwork(

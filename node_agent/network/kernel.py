@@ -4,7 +4,7 @@ Nothing is decided here. Every part is tried; what failed is reported and tried 
 """
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cluster.api.ids import Id
@@ -12,11 +12,13 @@ from cluster.api.values import Value
 from node_agent.network.conntrack import forget_udp, gone_destinations
 from node_agent.network.desired import Desired
 from node_agent.network.firewall import docker_user_rule
+from node_agent.network.mending import bring_home, make_bridge, missing
 from node_agent.network.naming import ANCHOR, BRIDGE_PREFIX, GATEWAY_BRIDGE, LINK_DEVICE, STAND_IN, TABLE
 from node_agent.network.netlink import Netlink
 from node_agent.network.netns import enter_command, inside
 from node_agent.network.nft import NETFILTER, NftError
-from node_agent.network.overlay import Devices, ReturnPaths, allow_forwarding, local_mtu, open_gateway_bridge, set_task_ports
+from node_agent.network.overlay import Devices, ReturnPaths, allow_forwarding, local_mtu, open_gateway_bridge, problem_of, set_task_ports
+from node_agent.network.ports import BridgeNetwork
 from node_agent.network.routes import Route
 from node_agent.network.rtnetlink import delete_link, links, routes
 from node_agent.network.rulesets import HeldTable, Sandboxes
@@ -69,6 +71,8 @@ class Kernel:
                 allow_forwarding()
                 open_gateway_bridge(GATEWAY_BRIDGE)
                 self._accept_in_docker(wanted.mark_base)
+            if recheck and (problem := problem_of(lambda: bring_home(self._routing, [process for process, _ in where.values()]))):
+                problems.setdefault(GATEWAY_BRIDGE, problem)
             if recheck or new_tasks:
                 set_task_ports(self._routing)
         # Backends first: a port that is open leads somewhere.
@@ -112,6 +116,14 @@ class Kernel:
         """The local gateway bridge was just made."""
         with inside(self._namespace):
             open_gateway_bridge(GATEWAY_BRIDGE)
+
+    def missing(self, bridges: Sequence[BridgeNetwork]) -> list[BridgeNetwork]:
+        """Those of the engine's bridges whose interface somebody removed."""
+        return missing(self._routing, bridges)
+
+    def make_bridge(self, wanted: BridgeNetwork) -> None:
+        with inside(self._namespace):
+            make_bridge(self._routing, wanted)
 
     # -- answers -----------------------------------------------------------------------------------------------------------------------
     def mtu_at(self, address: str) -> int:

@@ -60,14 +60,14 @@ class Devices:
         self._kernel.do(*(delete_link(link.index) for link in ours if link.name not in tunnels))
         problems = {}
         for tunnel in tunnels.values():
-            if problem := _problem_of(lambda tunnel=tunnel: self._device(tunnel, there)):  # type: ignore[misc]
+            if problem := problem_of(lambda tunnel=tunnel: self._device(tunnel, there)):  # type: ignore[misc]
                 problems[tunnel.key] = problem
         there = links(self._kernel)
         indexes = {there[name].index: tunnel for name, tunnel in tunnels.items() if name in there and not tunnel.encrypted}
         self._read_back([index for index in indexes if recheck or index not in self._entries])
         self._entries = {index: self._entries.get(index, {}) for index in indexes}
         for index, tunnel in indexes.items():
-            if problem := _problem_of(lambda index=index, tunnel=tunnel: self._behind(index, tunnel.entries)):  # type: ignore[misc]
+            if problem := problem_of(lambda index=index, tunnel=tunnel: self._behind(index, tunnel.entries)):  # type: ignore[misc]
                 problems.setdefault(tunnel.key, problem)
         self._held = None if problems else tunnels
         return problems
@@ -146,7 +146,7 @@ class ReturnPaths:
         if not recheck and self._held == (paths, mark_base):
             return ""
         self._held = None
-        problem = _problem_of(lambda: self._program(paths, mark_base))
+        problem = problem_of(lambda: self._program(paths, mark_base))
         if not problem:
             self._held = (paths, mark_base)
         return problem
@@ -171,7 +171,7 @@ class ReturnPaths:
         )
 
 
-def _problem_of(step: Callable[[], None]) -> str:
+def problem_of(step: Callable[[], None]) -> str:
     """One device that fails must not keep the others from being made."""
     try:
         step()

@@ -164,17 +164,22 @@ class Plane:
         """One look, now."""
         try:
             await self._bridges.look()
+            await self._mend_bridges()
             for key in self._known.used_networks:
                 if key in self._known.networks:
                     await self._need_bridge(self._known.networks[key])
             if self._known.view.version and self._clock.monotonic() - self._started > ORPHAN_SECONDS:
                 await self._bridges.sweep(self._is_used)
-        except (EngineError, SandboxError) as problem:
+        except (EngineError, SandboxError, OSError) as problem:
             log.warning("data plane: %s", problem)
         try:
             await self._settle(recheck=True)
         except OSError as problem:
             log.warning("data plane: %s", problem)
+
+    async def _mend_bridges(self) -> None:
+        for one in await self._in_worker(lambda kernel: kernel.missing(self._bridges.there)):
+            await self._bridges.mend(one, lambda one: self._in_worker(lambda kernel: kernel.make_bridge(one)))
 
     # -- rounds ------------------------------------------------------------------------------------------------------------------------
     async def _settle(self, *, recheck: bool = False) -> None:

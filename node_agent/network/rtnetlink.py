@@ -52,6 +52,8 @@ class Link(Value, frozen=True, kw_only=True):
     mtu: int = 0
     up: bool = False
     mac: str = ""
+    peer: int = 0
+    """Of a veth: the index of its other end, in the namespace where that is."""
     vni: int = 0
     local: str = ""
     port: int = 0
@@ -92,6 +94,16 @@ def add_vxlan(name: str, *, vni: int, local: str, port: int, mtu: int, mac: str 
         body += attribute(1, _raw_mac(mac))
     body += nested(18, text(1, "vxlan"), settings)
     return Request(_NEWLINK, CREATE | EXCLUSIVE, body, what=f"add VXLAN device {name}")
+
+
+def add_bridge(name: str) -> Request:
+    body = _IFINFO.pack(0, 0, 0, _UP, _UP) + text(3, name) + nested(18, text(1, "bridge"))
+    return Request(_NEWLINK, CREATE | EXCLUSIVE, body, what=f"add bridge {name}", fine=(errno.EEXIST,))
+
+
+def announce(index: int, mac: str) -> Request:
+    """Give a link the hardware address that it has: with `arp_notify` set, that tells everybody behind it."""
+    return Request(_NEWLINK, 0, _IFINFO.pack(0, 0, index, 0, 0) + attribute(1, _raw_mac(mac)), what=f"announce link {index}")
 
 
 def delete_link(index: int) -> Request:
@@ -137,6 +149,7 @@ def _link(body: bytes) -> Link:
         mtu=int.from_bytes(has.get(4, b""), "little"),
         up=bool(flags & _UP),
         mac=_mac(has.get(1, b"")),
+        peer=int.from_bytes(has.get(5, b""), "little"),
         vni=int.from_bytes(vxlan.get(1, b""), "little"),
         local=socket.inet_ntoa(vxlan[4]) if 4 in vxlan else "",
         port=int.from_bytes(vxlan.get(15, b""), "big"),

@@ -176,6 +176,18 @@ def test_pools_updates_and_dependencies_are_part_of_a_services_answer() -> None:
     assert (answer.running, answer.desired) == (0, 2)
 
 
+def test_a_port_that_another_program_has_on_a_node_is_part_of_its_services_answer() -> None:
+    def troubled(name: str, state: NodeState = NodeState.READY) -> Put:
+        row = node(name, state=state).object
+        assert isinstance(row, Node)
+        text = "port 80/tcp of service {} is not served here: nginx (process 4) has it"
+        return Put(object=replace(row, description=replace(row.description, trouble=(text.format("web"), text.format("web2")))))
+
+    now = after(troubled("n2"), troubled("n1", NodeState.DOWN), node("n3"), service())
+    answer = why.of_service(now, now.services["s1"])
+    assert answer.reasons == ("node n2: port 80/tcp of service web is not served here: nginx (process 4) has it",)
+
+
 def test_image_errors_exits_and_tasks_that_are_not_ready_are_told_by_their_own_words() -> None:
     now = after(node("n1"), service())
     now = task(now, "t1", TaskState.REJECTED, err="No such image: x", node_id="n1", desired_state=TaskState.SHUTDOWN, slot=1)

@@ -14,9 +14,11 @@ from node_agent.api.crossings import (
     is_shadow,
     shown_container,
     shown_event,
+    shown_refusal,
     with_engine_networks,
     with_our_socket,
 )
+from node_agent.api.messages import EngineReply, Headers
 
 OURS = "/run/shoal/shoal.sock"
 
@@ -179,6 +181,20 @@ def test_an_event_of_a_bridge_of_ours_is_one_of_the_clusters_network() -> None:
 def test_the_coming_and_going_of_a_bridge_of_ours_is_not_told() -> None:
     assert shown_event(network_event("create", "shoal-0123456789ab"), OneNetwork()) is None
     assert shown_event(network_event("connect", "shoal-ffffffffffff"), OneNetwork()) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("endpoint with name g1 already exists in network shoal-0123456789ab", "endpoint with name g1 already exists in network web"),
+        ("container c1 is not connected to network shoal-0123456789ab", "container c1 is not connected to network web"),
+        ("network shoal-ffffffffffff not found", "network shoal-ffffffffffff not found"),
+        ("image my-shoal-0123456789abc is not here", "image my-shoal-0123456789abc is not here"),
+    ],
+)
+def test_what_the_engine_says_of_a_bridge_of_ours_is_said_of_the_clusters_network(said: str, shown: str) -> None:
+    answer = shown_refusal(EngineReply(status=403, headers=Headers(), body=msgspec.json.encode({"message": said})), OneNetwork())
+    assert (answer.status, msgspec.json.decode(answer.body)) == (403, {"message": shown})
 
 
 def test_other_events_are_told_as_they_are() -> None:

@@ -1,8 +1,8 @@
-"""Whose nftables transactions a packet tells of."""
+"""Whose nftables transactions a packet tells of, and which interfaces it says are gone."""
 
 import struct
 
-from node_agent.network.commits import committers
+from node_agent.network.commits import committers, removed
 
 
 def message(kind: int, *attributes: tuple[int, bytes]) -> bytes:
@@ -24,3 +24,12 @@ def test_one_that_is_not_named_counts_as_somebody() -> None:
 
 def test_a_damaged_packet_ends_the_reading() -> None:
     assert committers(b"\1\0\0\0" + b"\0" * 40) == []
+
+
+def test_interfaces_that_go_are_named_and_those_that_come_are_not() -> None:
+    def link(kind: int, name: bytes) -> bytes:
+        body = b"\0" * 16 + struct.pack("=HH", 5 + len(name), 3) + name + b"\0" * (1 + -(len(name) + 1) % 4)
+        return struct.pack("=IHHII", 16 + len(body), kind, 0, 0, 0) + body
+
+    assert removed(link(16, b"veth1") + link(17, b"shoal_link") + link(17, b"sv-net1")) == ["shoal_link", "sv-net1"]
+    assert removed(b"\1\0\0\0" + b"\0" * 40) == []
