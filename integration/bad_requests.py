@@ -64,6 +64,7 @@ SERVICES = {
     "no container": Row("POST", CREATE, {"Name": "fresh", "TaskTemplate": {}}, 400, "image reference must be provided"),
     "no image": Row("POST", CREATE, service(container={"Image": ""}), 400, "image reference must be provided"),
     "an image's name that is none": Row("POST", CREATE, service(container={"Image": "UPPER/x y"}), 400, "not a valid repository/tag"),
+    "a template of nothing": Row("POST", CREATE, service(container={"Hostname": "{{.Zig}}"}), 400, "can't evaluate field Zig"),
     "a port that is taken": Row("POST", CREATE, service(EndpointSpec=ports(8181)), 400, "'8181' is already in use by service 'known'"),
     "a port twice": Row("POST", CREATE, service(EndpointSpec=ports(8182, 8182)), 400, "duplicate published ports"),
     "a port over 65535": Row("POST", CREATE, service(EndpointSpec=ports(99999)), 400, "99999"),  # 20.10 took it

@@ -6,10 +6,10 @@ from msgspec.structs import replace
 
 from cluster.api.assignment import AssignedConfig, AssignedSecret, AssignedTask
 from cluster.api.ids import Id
-from cluster.api.specs import ContainerSpec, DeviceRequest, DriverConfig, FileTarget, Mount, VolumeOptions
+from cluster.api.specs import ContainerSpec, DeviceRequest, FileTarget, Mount
+from cluster.api.templates import Context, Fact, expand, expand_container, facts
 from cluster.api.values import Value
 from worker.ports import ContainerPlan, SandboxPlan
-from worker.template import Context, Fact, expand
 
 CLUSTER_LABEL = "shoal.cluster"
 NODE_LABEL = "com.docker.swarm.node.id"
@@ -107,50 +107,21 @@ def _rewritten(mount: Mount, host: HostFacts) -> Mount:
 
 # -- templates --------------------------------------------------------------------------------------------------------------------------
 def facts_of(task: AssignedTask, host: HostFacts) -> Mapping[str, Fact]:
-    return {
-        "Service": {"ID": task.service_id, "Name": task.service_name, "Labels": dict(task.service_labels)},
-        "Node": {"ID": host.node_id, "Hostname": host.hostname, "Platform": {"Architecture": host.architecture, "OS": host.os}},
-        "Task": {"ID": task.id, "Name": task.name, "Slot": str(task.slot or task.node_id)},
-    }
+    return facts(
+        service=(task.service_id, task.service_name),
+        labels=task.service_labels,
+        node=(host.node_id, host.hostname),
+        platform=(host.os, host.architecture),
+        task=(task.id, task.name),
+        slot=str(task.slot or task.node_id),
+    )
 
 
 def expanded(task: AssignedTask, host: HostFacts) -> ContainerSpec:
-    """The spec with its hostname, environment and mounts expanded, as Swarm does; nothing else in it is a template."""
     spec = task.spec.container_spec
     if spec is None:
         raise UnusableTask(f"task {task.id} has no container spec; only containers can be run")
-    context = Context(facts=facts_of(task, host))
-    return replace(
-        spec,
-        hostname=expand(spec.hostname, context, where="hostname"),
-        env=tuple(expand(entry, context, where="env " + entry.partition("=")[0]) for entry in spec.env),
-        mounts=tuple(_expanded_mount(mount, context) for mount in spec.mounts),
-    )
-
-
-def _expanded_mount(mount: Mount, context: Context) -> Mount:
-    where = f"mount {mount.target}"
-    options = mount.volume_options
-    return replace(
-        mount,
-        source=expand(mount.source, context, where=where),
-        target=expand(mount.target, context, where=where),
-        volume_options=None if options is None else _expanded_options(options, context, where),
-    )
-
-
-def _expanded_options(options: VolumeOptions, context: Context, where: str) -> VolumeOptions:
-    driver = options.driver_config
-    return replace(
-        options,
-        labels={key: expand(text, context, where=where) for key, text in options.labels.items()},
-        driver_config=None
-        if driver is None
-        else DriverConfig(
-            name=expand(driver.name, context, where=where),
-            options={key: expand(text, context, where=where) for key, text in driver.options.items()},
-        ),
-    )
+    return expand_container(spec, Context(facts=facts_of(task, host)))
 
 
 # -- secrets and configs as files ----------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from cluster.api.assignment import AssignedTask
 from cluster.api.endpoint import OverlayNetwork
 from cluster.api.objects import TaskStatus
 from cluster.api.states import TaskState
+from cluster.api.templates import TemplateError
 from worker import lifecycle as do
 from worker.dependencies import Dependencies
 from worker.journal import Journal
@@ -30,7 +31,6 @@ from worker.ports import ContainerState, Engine, EngineError, EngineGone, NoSuch
 from worker.prober import Prober
 from worker.readiness import Pulse, felt, pause
 from worker.reporter import Reporter
-from worker.template import TemplateError
 from worker.wording import rejected_image, start_failed
 
 SETTLE_LIMIT = 2.0

@@ -23,6 +23,7 @@ from cluster.api.ids import Id
 from cluster.api.objects import TaskStatus
 from cluster.api.specs import TaskSpec
 from cluster.api.states import TaskState
+from cluster.api.templates import TemplateError
 from worker.assignments import AssignmentSet, applied
 from worker.dependencies import Dependencies
 from worker.journal import Journal
@@ -31,7 +32,6 @@ from worker.plan import CLUSTER_LABEL, TASK_LABEL, HostFacts, UnusableTask
 from worker.ports import LISTENING, ContainerState, Engine, EngineError, EngineEvent, EngineGone, Sandbox
 from worker.reporter import Reporter
 from worker.runner import Runner, Surroundings
-from worker.template import TemplateError
 
 SWEEP_EVERY = 30.0
 """Seconds between looks at all containers: they cover events that were lost."""

@@ -9,7 +9,7 @@ from cluster.api.errors import InvalidArgument
 from cluster.api.specs import EndpointSpec, Extensions, Mode, PortConfig, ServiceMode, ServiceSpec, UpdateConfig, mode_of
 from manager.controlapi.validate_extensions import check_extensions
 from manager.controlapi.validate_names import check_labels, check_name
-from manager.controlapi.validate_tasks import check_template
+from manager.controlapi.validate_tasks import check_expansion, check_template
 
 SPEC_BYTES = 500 * 1024
 """A spec is in the log with each update, and beside its predecessor in the store; no message is over 4 MiB."""
@@ -32,6 +32,7 @@ def check_service(spec: ServiceSpec, extensions: Extensions) -> None:
             f"the service's spec is too large: more than {SPEC_BYTES // 1024} KiB; keep files in configs, not in the spec"
         )
     check_template(spec.task_template)
+    check_expansion(spec.task_template, name=spec.name, labels=spec.labels)
     _check_update(spec.update_config, "update")
     _check_update(spec.rollback_config, "rollback")
     _check_mode(spec)

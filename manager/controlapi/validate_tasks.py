@@ -1,6 +1,7 @@
 """Task templates: every check that Swarm makes of a container, its resources, restarts and placement before it accepts them. Pure."""
 
 import re
+from collections.abc import Mapping
 
 from cluster.api.constraints import parse_all
 from cluster.api.errors import InvalidArgument
@@ -18,6 +19,7 @@ from cluster.api.specs import (
     SecretReference,
     TaskSpec,
 )
+from cluster.api.templates import Context, TemplateError, expand_container, facts
 
 _MIN_NANO_CPUS = 1_000_000
 _MIN_MEMORY = 4 << 20
@@ -48,6 +50,17 @@ def check_template(template: TaskSpec) -> None:
     _check_restart_policy(template.restart_policy)
     _check_placement(template.placement)
     check_container(template.container_spec)
+
+
+def check_expansion(template: TaskSpec, *, name: str, labels: Mapping[str, str]) -> None:
+    """Try what is a template on a made-up task: what cannot be expanded there would be rejected by every node."""
+    made_up = facts(
+        service=("id", name), labels=labels, node=("id", "host"), platform=("linux", "x86_64"), task=("id", f"{name}.1.id"), slot="1"
+    )
+    try:
+        expand_container(template.container_spec or ContainerSpec(), Context(facts=made_up))
+    except TemplateError as problem:
+        raise InvalidArgument(f"ContainerSpec: {problem}") from problem
 
 
 def check_container(container: ContainerSpec) -> None:

@@ -116,6 +116,17 @@ def test_mounts(mounts: tuple[Mount, ...], words: str) -> None:
         check_container(mounts=mounts)
 
 
+def test_templates_are_tried_before_they_are_kept() -> None:
+    check_container(hostname="{{.Node.Hostname}}-{{.Task.Slot}}", env=("A={{.Service.Name}}{{.Task.Name}}{{.Node.Platform.OS}}",))
+    for fields, words in (
+        ({"hostname": "{{.Bogus}}"}, "template 'hostname': can't evaluate field Bogus"),
+        ({"env": ("A={{.Task.Slot",)}, "template 'env A': unclosed action"),
+        ({"mounts": (Mount(type="volume", source="{{secret `x`}}", target="/a"),)}, "template 'mount /a': function 'secret' not defined"),
+    ):
+        with pytest.raises(InvalidArgument, match=f"ContainerSpec: {words}"):
+            check_container(**fields)
+
+
 def test_health_checks_have_sensible_times() -> None:
     check_container(healthcheck=HealthConfig(interval=1_000_000, retries=1))
     for field in ("interval", "timeout", "start_period", "start_interval"):

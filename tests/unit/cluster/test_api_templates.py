@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.template import Context, TemplateError, expand
+from cluster.api.templates import Context, TemplateError, expand
 
 CONTEXT = Context(
     facts={
@@ -60,3 +60,10 @@ def test_what_cannot_be_expanded_is_refused_with_its_place(template: str, proble
         expand(template, CONTEXT, where="env A")
     assert refused.value.where == "env A"
     assert problem in refused.value.problem
+
+
+@pytest.mark.parametrize("text", ["{{" + "/**/" * 60, "{{" * 100_000, "{{" + "(" * 50_000 + "1" + "}}", '{{"' * 100_000])
+def test_a_hostile_template_costs_no_time(text: str) -> None:
+    """Managers expand them on their loop."""
+    with pytest.raises(TemplateError):
+        expand(text, CONTEXT, where="env A")

@@ -2,13 +2,16 @@
 
 The subset of Go's text/template that Swarm's contexts make sense with: fields, string and number literals, calls with
 parenthesised arguments, pipes, `index`, `join`, `if`/`else`/`end`, comments and `{{-` `-}}` trimming. What goes beyond is refused with
-the place named, never passed through.
+the place named, never passed through. Managers try a template on a made-up task before they accept it, nodes expand it for the real one.
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
+
+from cluster.api.specs import ContainerSpec, DriverConfig, Mount, VolumeOptions
 
 Scalar = str | int | bool
 Fact = Scalar | Mapping[str, "Fact"]
@@ -30,7 +33,9 @@ class Context(Struct, frozen=True, kw_only=True, gc=False):
     functions: Mapping[str, Function] = {}
 
 
-_ACTION = re.compile(r"\{\{(?P<left>-\s)?(?P<code>(?:/\*.*?\*/|\"(?:\\.|[^\"\\])*\"|`[^`]*`|[^\"`])*?)(?P<right>\s-)?\}\}", re.DOTALL)
+_ACTION = re.compile(
+    r"\{\{(?P<left>-\s)?(?P<code>\s*/\*.*?\*/\s*?|(?:\"(?:\\.|[^\"\\])*\"|`[^`]*`|[^\"`])*?)(?P<right>\s-)?\}\}", re.DOTALL
+)
 _TOKEN = re.compile(
     r"\s+|(?P<field>\.[A-Za-z_][\w.]*|\.)|(?P<word>[A-Za-z_]\w*)|(?P<text>\"(?:\\.|[^\"\\])*\"|`[^`]*`)|(?P<number>-?\d+)|(?P<mark>[()|])"
 )
@@ -41,7 +46,62 @@ def expand(text: str, context: Context, *, where: str) -> str:
     """The text with every action replaced by what it yields. Raises TemplateError."""
     if "{{" not in text:
         return text
-    return _Expansion(where, context).run(text)
+    try:
+        return _Expansion(where, context).run(text)
+    except RecursionError as error:
+        raise TemplateError(where, "parentheses are nested too deeply") from error
+
+
+def facts(
+    *,
+    service: tuple[str, str],
+    labels: Mapping[str, str],
+    node: tuple[str, str],
+    platform: tuple[str, str],
+    task: tuple[str, str],
+    slot: str,
+) -> Mapping[str, Fact]:
+    """What a container's templates see. Service and task are an id and a name, a node id and host name, a platform OS and architecture."""
+    return {
+        "Service": {"ID": service[0], "Name": service[1], "Labels": dict(labels)},
+        "Node": {"ID": node[0], "Hostname": node[1], "Platform": {"Architecture": platform[1], "OS": platform[0]}},
+        "Task": {"ID": task[0], "Name": task[1], "Slot": slot},
+    }
+
+
+def expand_container(spec: ContainerSpec, context: Context) -> ContainerSpec:
+    """With its hostname, environment and mounts expanded, as Swarm does; nothing else in it is a template. Raises TemplateError."""
+    return replace(
+        spec,
+        hostname=expand(spec.hostname, context, where="hostname"),
+        env=tuple(expand(entry, context, where="env " + entry.partition("=")[0]) for entry in spec.env),
+        mounts=tuple(_expanded_mount(mount, context) for mount in spec.mounts),
+    )
+
+
+def _expanded_mount(mount: Mount, context: Context) -> Mount:
+    where = f"mount {mount.target}"
+    options = mount.volume_options
+    return replace(
+        mount,
+        source=expand(mount.source, context, where=where),
+        target=expand(mount.target, context, where=where),
+        volume_options=None if options is None else _expanded_options(options, context, where),
+    )
+
+
+def _expanded_options(options: VolumeOptions, context: Context, where: str) -> VolumeOptions:
+    driver = options.driver_config
+    return replace(
+        options,
+        labels={key: expand(text, context, where=where) for key, text in options.labels.items()},
+        driver_config=None
+        if driver is None
+        else DriverConfig(
+            name=expand(driver.name, context, where=where),
+            options={key: expand(text, context, where=where) for key, text in driver.options.items()},
+        ),
+    )
 
 
 class _Token(Struct, frozen=True, gc=False):
@@ -61,14 +121,14 @@ class _Expansion:
 
     def run(self, text: str) -> str:
         at, trim = 0, False
-        for found in _ACTION.finditer(text):
-            self._literal(text[at : found.start()], left=trim, right=found["left"] is not None)
+        while (begin := text.find("{{", at)) >= 0:
+            found = _ACTION.match(text, begin)
+            if found is None:
+                raise TemplateError(self._where, "unclosed action {{")
+            self._literal(text[at:begin], left=trim, right=found["left"] is not None)
             self._action(found["code"].strip())
             at, trim = found.end(), found["right"] is not None
-        rest = text[at:]
-        if "{{" in rest:
-            raise TemplateError(self._where, "unclosed action {{")
-        self._literal(rest, left=trim, right=False)
+        self._literal(text[at:], left=trim, right=False)
         if self._ifs:
             raise TemplateError(self._where, "an if without its end")
         return "".join(self._pieces)
