@@ -153,13 +153,22 @@ def _of_task(now: Snapshot, task: Task) -> Iterator[str]:
     if task.state < TaskState.ASSIGNED:
         yield task.status.err or _early(now, task)
     elif task.state < TaskState.RUNNING:
-        yield f"{task.state.wire}{_on(node)}: {task.status.err or task.status.message or 'no word from there yet'}"
+        yield f"{task.state.wire}{_on(node)}: {task.status.err or _stage(now, task) or 'no word from there yet'}"
     elif not task.status.ready:
         yield f"running{_on(node)}, but not ready for traffic: {task.status.err or 'it does not listen yet'}"
     else:
         yield f"running{_on(node)}"
     if task.replaces in now.tasks and now.tasks[task.replaces].desired_state <= TaskState.COMPLETE:
         yield f"task {task.replaces} stops once this one serves"
+
+
+def _stage(now: Snapshot, task: Task) -> str:
+    """What its node said last; one that is started for good is held up by its health check alone."""
+    container = now.template_of(task).spec.container_spec
+    health = None if container is None else container.healthcheck
+    if task.state is TaskState.STARTING and health is not None and health.test and health.test[0] != "NONE":
+        return f"{task.status.message}, and running once its health check passes"
+    return task.status.message
 
 
 def _next_try(task: Task) -> str:

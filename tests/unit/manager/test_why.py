@@ -24,6 +24,7 @@ from cluster.api.specs import (
     EndpointSpec,
     Extensions,
     GenericResource,
+    HealthConfig,
     LogDriver,
     NetworkAttachmentConfig,
     NetworkSpec,
@@ -261,6 +262,18 @@ def test_a_task_that_failed_before_its_turn_says_when_the_next_is_tried(quick: i
     early = {"err": "No such image: x", "desired_state": TaskState.READY, "start_after": 40 * SECOND, "quick_failures": quick}
     now = task(after(node("n1"), service()), "t1", TaskState.REJECTED, node_id="n1", **early)
     assert why.of_task(now, now.tasks["t1"]).reasons == ("rejected: No such image: x", f"{pause} after it was created")
+
+
+@pytest.mark.parametrize(
+    ("test", "said"), [(("CMD", "up"), "starting, and running once its health check passes"), (("NONE",), "starting"), ((), "starting")]
+)
+def test_a_task_that_starts_says_that_its_health_check_is_waited_for(test: tuple[str, ...], said: str) -> None:
+    container = ContainerSpec(image="i", healthcheck=HealthConfig(test=test))
+    checked = service()
+    spec = replace(checked.object.spec, task_template=TaskSpec(container_spec=container))
+    now = after(node("n1"), Put(object=replace(checked.object, spec=spec)))
+    now = task(now, "t1", TaskState.STARTING, node_id="n1", message="starting")
+    assert why.of_task(now, now.tasks["t1"]).reasons == (f"starting on n1: {said}",)
 
 
 def test_sizes_are_written_as_people_say_them() -> None:
