@@ -295,6 +295,16 @@ async def test_a_node_link_that_would_cut_the_node_off_is_not_made_until_it_woul
     assert "shoal_link" in one.host.run("ip", "link")
 
 
+async def test_a_node_whose_address_went_says_so_until_it_is_back(cluster: Rig) -> None:
+    one, _ = cluster.nodes
+    await cluster.tell()
+    for gone in ("del", "add"):
+        one.host.run("ip", "addr", gone, f"{one.host.address}/24", "dev", "eth0")
+        await one.plane.repair()
+        said = f"other nodes do not reach the tasks here: {one.host.address} is no address of this host any more"
+        assert any(text.startswith(said) for text in one.trouble) is (gone == "del")
+
+
 async def test_tasks_on_the_engines_own_networks_are_left_alone(cluster: Rig) -> None:
     one, _ = cluster.nodes
     cluster.service("plain")

@@ -90,19 +90,25 @@ def restore_snapshot(config: Config, /, file: Path, *, advertise_addr: str, list
 
 
 @click.command("rejoin")
-@click.argument("addresses", nargs=-1, required=True, metavar="HOST[:PORT]...")
+@click.argument("addresses", nargs=-1, metavar="[HOST[:PORT]...]")
+@ADVERTISE
+@DATA_PATH
 @click.pass_obj
-def rejoin(config: Config, addresses: tuple[str, ...]) -> None:
-    """Look for the swarm's managers there, from the next start on.
+def rejoin(config: Config, addresses: tuple[str, ...], advertise_addr: str, data_path_addr: str) -> None:
+    """Look for the swarm's managers there, or be found at another address, from the next start on.
 
-    For a node whose swarm was restored, or forced anew, at an address that it does not know. The daemon must not run.
+    For a node whose swarm was restored, or forced anew, at an address that it does not know; and for one whose own address has changed.
+    The daemon must not run.
     """
+    if not (addresses or advertise_addr or data_path_addr):
+        _fail("name an address of a manager, or this node's new one with --advertise-addr")
     with _folder(config) as state:
         node = state.load_facts()
         if node is None:
             _fail("this node is not part of a swarm")
-        found = (split_port(address) for address in addresses)
-        state.save(replace(node, managers=tuple(ManagerAddr(node_id="", addr=f"{host}:{port}") for host, port in found)))
+        asked = asked_addresses(InitRequest(advertise_addr=advertise_addr, data_path_addr=data_path_addr), node)
+        managers = tuple(ManagerAddr(node_id="", addr="{}:{}".format(*split_port(address))) for address in addresses)
+        state.save(replace(asked.applied_to(node), managers=managers or node.managers))
 
 
 COMMANDS = {command.name: command for command in (force_new_cluster, restore_snapshot, rejoin)}

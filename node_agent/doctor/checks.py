@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+from cluster.api.endpoint import Peer
 from cluster.api.values import Value
 from node_agent.doctor.facts import Facts
 from node_agent.network.desired import VXLAN_OVERHEAD
@@ -191,8 +192,20 @@ def is_ours(link: str) -> bool:
 
 
 # -- networks ------------------------------------------------------------------------------------------------------------------------------
+def address(facts: Facts) -> Iterator[Finding]:
+    me = _peer_of(facts)
+    if me is not None and me.linked and facts.addresses and me.addr not in facts.addresses:
+        cure = "give it back to an interface, or stop the daemon and tell the others the new one: shoald rejoin --advertise-addr ADDRESS"
+        yield fail("address", f"{me.addr}, where other nodes reach the tasks of this one, is no address of this host", cure)
+
+
+def _peer_of(facts: Facts) -> Peer | None:
+    """This node, as the others know it."""
+    return facts.known.view.peers.get(facts.member.node_id) if facts.member is not None else None
+
+
 def mtu(facts: Facts) -> Iterator[Finding]:
-    me = facts.known.view.peers.get(facts.member.node_id) if facts.member is not None else None
+    me = _peer_of(facts)
     link = facts.links.get(facts.addresses.get(me.addr, "")) if me is not None else None
     if me is None or link is None:
         return
@@ -269,6 +282,6 @@ def span(seconds: float) -> str:
 
 Check = Callable[[Facts], Iterator[Finding]]
 HOST: tuple[Check, ...] = (
-    *(daemon, engine, certificate, clock, disks, features, settings, connections, mtu, subnets, ports),
+    *(daemon, engine, certificate, clock, disks, features, settings, connections, address, mtu, subnets, ports),
     leftovers,
 )

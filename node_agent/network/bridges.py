@@ -17,6 +17,8 @@ from worker.ports import EngineError, EngineGone, SandboxError
 
 HostRoutes = Callable[[], Awaitable[tuple[list[Route], Mapping[int, str]]]]
 
+_RULES_GONE = "No chain/target/match by that name"
+
 
 class Bridges:
     def __init__(self, engine: EngineNetworks, host_routes: HostRoutes) -> None:
@@ -87,7 +89,9 @@ class Bridges:
         except EngineGone:
             raise
         except EngineError as refused:
-            raise SandboxError(f"the engine refused the bridge of network {wanted.name}: {refused}") from refused
+            said = " ".join(str(refused).split())
+            cure = ": its own firewall rules were flushed, restart it" if _RULES_GONE in said else ""
+            raise SandboxError(f"the engine refused the bridge of network {wanted.name}{cure}: {said}") from refused
         self._there[made.name] = made
         return made
 

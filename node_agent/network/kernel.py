@@ -20,7 +20,7 @@ from node_agent.network.nft import NETFILTER, NftError
 from node_agent.network.overlay import Devices, ReturnPaths, allow_forwarding, local_mtu, open_gateway_bridge, problem_of, set_task_ports
 from node_agent.network.ports import BridgeNetwork
 from node_agent.network.routes import Route
-from node_agent.network.rtnetlink import delete_link, links, routes
+from node_agent.network.rtnetlink import addresses, delete_link, links, routes
 from node_agent.network.rulesets import HeldTable, Sandboxes
 
 
@@ -128,6 +128,9 @@ class Kernel:
     # -- answers -----------------------------------------------------------------------------------------------------------------------
     def mtu_at(self, address: str) -> int:
         return local_mtu(self._routing, address)
+
+    def has_address(self, address: str) -> bool:
+        return any(here == address for _, here, _ in addresses(self._routing))
 
     def host_routes(self) -> tuple[list[Route], dict[int, str]]:
         """The main table's routes, and the names of the interfaces."""

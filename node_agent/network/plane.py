@@ -38,7 +38,7 @@ from node_agent.network.parts import Part, Parts
 from node_agent.network.ports import EngineNetworks
 from node_agent.network.relay import Relay, by_ipv4
 from node_agent.network.sandbox import engine_networks, predefined_network, resolv_conf_of
-from node_agent.network.trouble import Trouble, held_ports
+from node_agent.network.trouble import Trouble, held_ports, homeless
 from node_agent.network.view import Known, LocalTask, View
 from worker.ports import ContainerState, EngineError, EngineNetwork, SandboxError, SandboxPlan
 
@@ -77,6 +77,7 @@ class Plane:
         """An update of which more is to come."""
         self._memory = memory.Memory(runtime / STATE_FILE)
         self._mtu = 1500
+        self._homeless = ""
         self._parts = Parts()
         self._applied = 0
         self._programmed: frozenset[Id] = frozenset()
@@ -198,7 +199,7 @@ class Plane:
         unsealed = await self.encryption.hold(wanted.encryption, recheck=recheck)
         self._outcome = msgspec.structs.replace(outcome, tunnels={**outcome.tunnels, **unsealed})
         self._relay.serve(self._ports.relays)
-        self._trouble.tell((*held_ports(parts, holding), *self.encryption.trouble))
+        self._trouble.tell((*filter(None, (self._homeless,)), *held_ports(parts, holding), *self.encryption.trouble))
         if known.view.version:
             self._trouble.say({*self._outcome.tunnels.values(), self._outcome.node, *self._outcome.sandboxes.values()} - {""})
         self._programmed = frozenset(wanted.sandboxes.keys() - self._outcome.sandboxes.keys())
@@ -212,6 +213,7 @@ class Plane:
         me = known.view.peers.get(self._node_id)
         if recheck:
             self._mtu = kernel.mtu_at("" if me is None else me.addr)
+            self._homeless = "" if me is None or kernel.has_address(me.addr) else homeless(me.addr)
         parts = [] if me is None else self._parts.of(known, me)
         holding = self._ports.hold((port for part in parts for port in part.published), recheck=recheck)
         wanted = desired(known, parts, node_id=self._node_id, underlay_mtu=self._mtu, gateway=self._bridges.gateway, holding=holding)

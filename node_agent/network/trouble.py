@@ -18,6 +18,14 @@ def held_ports(parts: Iterable[Part], holding: Holding) -> tuple[str, ...]:
     )
 
 
+def homeless(address: str) -> str:
+    """What other nodes send to this one's tasks is lost: the host has not got the address that they were told."""
+    return (
+        f"other nodes do not reach the tasks here: {address} is no address of this host any more; give it back, "
+        f"or stop the daemon and tell the new one: shoald rejoin --advertise-addr ADDRESS"
+    )
+
+
 class Trouble:
     """`on_trouble` is told what users of the cluster should know is wrong on this host."""
 

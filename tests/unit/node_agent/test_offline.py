@@ -81,3 +81,16 @@ def test_a_node_is_told_where_its_managers_are(tmp_path: Path) -> None:
     assert known is not None
     assert known.managers == (ManagerAddr(node_id="", addr="10.0.0.8:2377"), ManagerAddr(node_id="", addr="10.0.0.9:2400"))
     folder.close()
+
+
+def test_a_node_whose_address_changed_says_the_new_one_and_keeps_its_managers(tmp_path: Path) -> None:
+    founded(tmp_path)
+    assert shoald(tmp_path, "rejoin", "10.0.0.8").exit_code == 0
+    assert shoald(tmp_path, "rejoin", "--advertise-addr", "10.0.0.44").exit_code == 0
+    folder = StateFolder(tmp_path)
+    known = folder.load_facts()
+    assert known is not None
+    assert (known.advertise_addr, known.data_path_addr, known.listen_addr) == ("10.0.0.44:2377", "10.0.0.44", "0.0.0.0:2377")
+    assert known.managers == (ManagerAddr(node_id="", addr="10.0.0.8:2377"),)
+    folder.close()
+    assert "name an address of a manager" in shoald(tmp_path, "rejoin").output

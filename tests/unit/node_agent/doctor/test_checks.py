@@ -134,6 +134,12 @@ SICK = {
         FAIL,
         "990 of 1000",
     ),
+    "address gone": (
+        checks.address,
+        changed(addresses={"127.0.0.1": "lo", "10.0.0.7": "eth0"}),
+        FAIL,
+        "10.0.0.1, where other nodes reach the tasks of this one, is no address of this host",
+    ),
     "small mtu": (
         checks.mtu,
         changed(known=Known(view=WELL.known.view), links={"eth0": link("eth0", 2, 1300)}),

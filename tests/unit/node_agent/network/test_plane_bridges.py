@@ -96,3 +96,31 @@ async def test_what_a_killed_daemon_left_is_swept_and_what_is_used_stays() -> No
     assert set(engine.networks) == {NAME}
     engine.busy.add(NAME)
     assert await held.sweep(lambda _: False) == [NET.network_id]
+
+
+async def test_an_engine_whose_rules_were_flushed_is_to_be_restarted_and_that_is_said_in_a_line() -> None:
+    engine = MemoryNetworks()
+    engine.refusal = "Failed to Setup IP tables: iptables: No chain/target/match by that name.\n (exit status 1))"
+    with pytest.raises(SandboxError) as refused:
+        await bridges(engine).need(NET, 1450)
+    assert str(refused.value) == (
+        f"the engine refused the bridge of network {NAME}: its own firewall rules were flushed, restart it: "
+        "Failed to Setup IP tables: iptables: No chain/target/match by that name. (exit status 1))"
+    )
+
+
+async def test_only_the_bridge_of_a_network_that_is_still_there_is_made_again() -> None:
+    engine = MemoryNetworks()
+    held = bridges(engine)
+    await held.need(NET, 1450)
+    await held.need_gateway(1500)
+    wanted, gateway = held.there
+    made: list[str] = []
+
+    async def make(one: BridgeNetwork) -> None:
+        made.append(one.bridge)
+
+    await held.leave(NET.network_id, still_used=lambda: False)
+    await held.mend(wanted, make)
+    await held.mend(gateway, make)
+    assert made == ["shoal_gw"]
