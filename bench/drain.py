@@ -4,8 +4,9 @@ make bench-drain             three managers, six replicas; writes bench/results/
 .venv/bin/python -m bench.drain --seconds 30        of wrk (default 60)
 
 The server says `Connection: close` from SIGTERM on, as nginx can. A second one is gone at once on SIGTERM, a third ignores it: what they
-cost is printed beside it. The last phase kills the leader's daemon in the middle of an update. Before
-them all, while every node is there, wrk asks each as fast as they answer during an update, a drain and a scale down.
+cost is printed beside it, and so is an update over host-mode ports, ours and that of dockerd's swarm mode. The last phase kills the
+leader's daemon in the middle of an update. Before them all, while every node is there, wrk asks each as fast as they answer during an
+update, a drain and a scale down.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from bench.drain_peer import both
 from bench.drain_picture import draw
 from bench.report import RESULTS, Figure, publish
 from integration.cluster_rig import run
@@ -76,6 +78,9 @@ def main() -> int:
     with Drill(folder) as drill:
         drill.deploy("polite")
         fast = under_wrk(drill, seconds)
+        drill.remove()
+        against = both(drill, folder)
+        drill.deploy("polite")
         with drill.traffic() as traffic:
             phases = polite(drill)
             phases.append(drill.phase("rolling update, leader killed", lambda: _update_without_leader(drill)))
@@ -83,12 +88,12 @@ def main() -> int:
         drill.remove()
         others = [with_server(drill, manners) for manners in ("rude", "deaf")]
     run(("rm", "-rf", str(folder)))
-    for phase in [*phases, *others]:
+    for phase in [*phases, *others, *against]:
         print(phase)
     (RESULTS / "drain.svg").write_text(draw(phases, steady))
     names = {True: "kept", False: "new"}
     asked = [Figure(f"drain.failed_wrk_{names[kept]}", f"of {count.requests}", [count.failed], target="0") for kept, count in fast.items()]
-    publish("drain", [*_figures(phases, target="0"), *asked, *_figures(others)])
+    publish("drain", [*_figures(phases, target="0"), *asked, *_figures(others), *_figures(against)])
     return 1 if any(phase.failures for phase in phases) or any(count.failed for count in fast.values()) else 0
 
 

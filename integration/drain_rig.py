@@ -47,6 +47,15 @@ class Phase(NamedTuple):
         return f"{told}, slowest {slowest:.2f} s" + "".join(f"\n    {count} x {kind}: {what}" for (what, kind), count in why.items())
 
 
+def measured(traffic: Traffic, name: str, change: Callable[[], None], *, after: float = 1.0) -> Phase:
+    """Make a change under traffic, wait until it is done and a while longer; what the clients saw meanwhile."""
+    begun = time.monotonic()
+    change()
+    time.sleep(after)
+    ended = time.monotonic()
+    return Phase(name, begun, ended, traffic.between(begun, ended))
+
+
 class Drill:
     """A cluster of three managers and a client outside; one service at a time."""
 
@@ -103,7 +112,7 @@ class Drill:
         wait_until(self._answers_everywhere, what="every node answers for every task", seconds=60, every=0.2)
 
     def _answers_everywhere(self) -> bool:
-        seen = {address: set[str]() for address in self._alive()}
+        seen = {address: set[str]() for address in self.addresses}
         for address, tasks in seen.items():
             for _ in range(8 * self._replicas):
                 tasks.add(run(self.client.command("curl", "-sS", "-m", "2", f"http://{address}:{PORT}/")))
@@ -115,24 +124,22 @@ class Drill:
     # -- traffic -----------------------------------------------------------------------------------------------------------------------
     def traffic(self) -> Traffic:
         """Over every node that lives, from outside."""
-        self._traffic = Traffic(self.client, self._alive(), port=PORT)
+        self._traffic = Traffic(self.client, self.addresses, port=PORT)
         return self._traffic
 
     def wrk(self, seconds: int) -> Wrk:
         """As fast as they answer, over every node that lives."""
-        return Wrk(self.client, self._alive(), port=PORT, seconds=seconds)
+        return Wrk(self.client, self.addresses, port=PORT, seconds=seconds)
 
-    def _alive(self) -> list[str]:
+    @property
+    def addresses(self) -> list[str]:
+        """Of the nodes that live."""
         return [daemon.address for daemon in self.cluster.daemons.values() if daemon.name not in self.dead]
 
     def phase(self, name: str, change: Callable[[], None], *, after: float = 1.0) -> Phase:
-        """Make a change under traffic, wait until it is done and a while longer; what the clients saw meanwhile."""
+        """See `measured`."""
         assert self._traffic is not None
-        begun = time.monotonic()
-        change()
-        time.sleep(after)
-        ended = time.monotonic()
-        return Phase(name, begun, ended, self._traffic.between(begun, ended))
+        return measured(self._traffic, name, change, after=after)
 
     # -- changes -----------------------------------------------------------------------------------------------------------------------
     def update(self, order: str = "stop-first") -> None:
