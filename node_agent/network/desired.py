@@ -3,8 +3,9 @@
 Level-triggered: the answer depends on the present knowledge alone, never on what happened before. `kernel` makes it so.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network
+from operator import is_
 
 from cluster.api.endpoint import OverlayNetwork, Peer
 from cluster.api.ids import Id
@@ -12,9 +13,9 @@ from cluster.api.values import Value
 from node_agent.network.crypt.peering import End
 from node_agent.network.crypt.plan import ENCRYPTED_OVERHEAD, CryptPlan, EncryptedNetwork, crypt_port
 from node_agent.network.firewall import firewall_chains, firewall_lookups
+from node_agent.network.gathered import Gathered, OnNetwork
 from node_agent.network.ingress import NOTHING_HELD, Holding, Places, Published, ingress_chains, ingress_lookups
 from node_agent.network.naming import LINK_DEVICE, LINK_VNI, TABLE, bridge_of, link_address, tap_of, vxlan_of
-from node_agent.network.parts import Part, per_network
 from node_agent.network.ports import BridgeNetwork
 from node_agent.network.tables import Table
 from node_agent.network.view import Known, View
@@ -51,6 +52,8 @@ class Desired(Value, frozen=True, kw_only=True):
     """The other nodes' numbers -> their addresses on the link: one routing rule each."""
     node_table: Table | None = None
     """None while nothing is known: then nothing is touched either."""
+    node: "NodeRules | None" = None
+    """What it was made from."""
     sandboxes: Mapping[Id, "SandboxRules"] = {}
     """By task. Tasks on the same networks share one value."""
     published: Mapping[tuple[str, int, str], tuple[str, ...]] = {}
@@ -60,32 +63,63 @@ class Desired(Value, frozen=True, kw_only=True):
     """What is to be sealed; None when no network here is encrypted. Without the keys, which are not for keeping."""
 
 
+NOTHING_DESIRED = Desired()
+
+
 class SandboxRules(Value, frozen=True, kw_only=True):
-    vips: Mapping[str, Way]
+    on: tuple[OnNetwork, ...]
+    """The networks that the task is on."""
     table: Table
+
+    @property
+    def ways(self) -> tuple[Mapping[str, Way], ...]:
+        """VIP -> its way, network by network."""
+        return tuple(there.ways.held for there in self.on)
+
+
+class NodeRules(Value, frozen=True, kw_only=True):
+    """All that the node's table follows from."""
+
+    mark_base: int
+    vxlan_port: int
+    vnis: tuple[int, ...]
+    crypt_port: int
+    nodes: tuple[str, ...]
+    bridges: tuple[str, ...]
+    ports: tuple[Published, ...]
+    places: Places
+    holding: Holding
+
+    def table(self) -> Table:
+        chains = ingress_chains(self.ports, mark_base=self.mark_base, numbers=self.places.numbers)
+        chains |= firewall_chains(vxlan_port=self.vxlan_port, vnis=self.vnis, crypt_port=self.crypt_port)
+        lookups = ingress_lookups(self.ports, self.places, mark_base=self.mark_base, holding=self.holding)
+        lookups |= firewall_lookups(nodes=self.nodes, bridges=self.bridges)
+        return Table(family="ip", name=TABLE, chains=chains, lookups=lookups)
 
 
 def desired(
     known: Known,
-    parts: Sequence[Part],
+    gathered: Gathered,
     *,
     node_id: Id,
     underlay_mtu: int,
     gateway: BridgeNetwork | None = None,
     holding: Holding = NOTHING_HELD,
+    before: Desired = NOTHING_DESIRED,
 ) -> Desired:
-    """`parts`: what each service contributes. `holding`: which of the published ports are somebody else's here.
-    `gateway`: the local gateway bridge, whose subnet the engine chose; None while there is none.
+    """`gathered`: what all services contribute. `holding`: which of the published ports are somebody else's here. `gateway`: the local
+    gateway bridge, whose subnet the engine chose; None while there is none. `before`: an earlier answer, whose tables are taken over as
+    far as they follow from the same.
     """
     view = known.view
     me = view.peers.get(node_id)
     if me is None:
         return Desired()
     used = _used(known)
-    tunnels = [_overlay(network, view, me, underlay_mtu, parts) for network in used]
+    tunnels = [_overlay(network, view, me, underlay_mtu, gathered.on(network.network_id)) for network in used]
     if view.ingress_subnet:
         tunnels.append(_node_link(view, me, underlay_mtu))
-    ports = [port for part in parts for port in part.published]
     others = _other_nodes(view, me)
     bridges = [(network.subnet, network.gateway) for network in used] + ([(gateway.subnet, gateway.gateway)] if gateway else [])
     places = Places(
@@ -95,13 +129,15 @@ def desired(
         gateways=tuple(address for _, address in bridges),
         unlinked=tuple(sorted(peer.addr for peer in view.peers.values() if not peer.linked)),
     )
+    node = _node_rules(view, tunnels, gathered.published, places, holding)
     return Desired(
         tunnels={tunnel.device: tunnel for tunnel in tunnels},
         return_paths=others,
-        node_table=_node_table(view, tunnels, ports, places, holding),
-        sandboxes=_sandboxes(known, parts),
-        published={(port.protocol, port.port, "entering"): (*port.local, *port.remote) for port in ports}
-        | {(port.protocol, port.port, "arriving"): port.arriving for port in ports},
+        node_table=before.node_table if before.node == node else node.table(),
+        node=node,
+        sandboxes=_sandboxes(known, gathered, before.sandboxes),
+        published={(port.protocol, port.port, "entering"): (*port.local, *port.remote) for port in gathered.published}
+        | {(port.protocol, port.port, "arriving"): port.arriving for port in gathered.published},
         mark_base=view.mark_base,
         encryption=_encryption(view, me, tunnels, underlay_mtu),
     )
@@ -125,10 +161,7 @@ def mtu_of(network: OverlayNetwork, underlay_mtu: int) -> int:
     return network.mtu or underlay_mtu - (ENCRYPTED_OVERHEAD if network.encrypted else VXLAN_OVERHEAD)
 
 
-def _overlay(network: OverlayNetwork, view: View, me: Peer, underlay_mtu: int, parts: Sequence[Part]) -> Tunnel:
-    entries: dict[str, str] = {}
-    for membership in per_network(parts, network.network_id):
-        entries.update(membership.remote)
+def _overlay(network: OverlayNetwork, view: View, me: Peer, underlay_mtu: int, there: OnNetwork) -> Tunnel:
     return Tunnel(
         key=network.network_id,
         device=tap_of(network.network_id) if network.encrypted else vxlan_of(network.network_id),
@@ -137,14 +170,14 @@ def _overlay(network: OverlayNetwork, view: View, me: Peer, underlay_mtu: int, p
         local=me.addr,
         port=view.vxlan_port,
         mtu=mtu_of(network, underlay_mtu),
-        entries=entries,
+        entries=there.remote.held,
         encrypted=network.encrypted,
     )
 
 
 def _encryption(view: View, me: Peer, tunnels: Iterable[Tunnel], underlay_mtu: int) -> CryptPlan | None:
     networks = tuple(
-        EncryptedNetwork(network_id=tunnel.key, device=tunnel.device, vni=tunnel.vni, entries=tunnel.entries)
+        EncryptedNetwork(network_id=tunnel.key, device=tunnel.device, vni=tunnel.vni, entries=dict(tunnel.entries))
         for tunnel in tunnels
         if tunnel.encrypted
     )
@@ -172,22 +205,23 @@ def _node_link(view: View, me: Peer, underlay_mtu: int) -> Tunnel:
 
 
 # -- the node's table ------------------------------------------------------------------------------------------------------------------
-def _node_table(view: View, tunnels: Iterable[Tunnel], ports: list[Published], places: Places, holding: Holding) -> Table:
-    chains = ingress_chains(ports, mark_base=view.mark_base, numbers=places.numbers)
-    open_vnis = [tunnel.vni for tunnel in tunnels if not tunnel.encrypted]
-    crypt = crypt_port(view.vxlan_port) if any(tunnel.encrypted for tunnel in tunnels) else 0
-    chains |= firewall_chains(vxlan_port=view.vxlan_port, vnis=open_vnis, crypt_port=crypt)
-    lookups = ingress_lookups(ports, places, mark_base=view.mark_base, holding=holding)
-    lookups |= firewall_lookups(
-        nodes=[peer.addr for peer in view.peers.values()], bridges=[tunnel.bridge for tunnel in tunnels if tunnel.bridge]
+def _node_rules(view: View, tunnels: Iterable[Tunnel], ports: tuple[Published, ...], places: Places, holding: Holding) -> NodeRules:
+    return NodeRules(
+        mark_base=view.mark_base,
+        vxlan_port=view.vxlan_port,
+        vnis=tuple(tunnel.vni for tunnel in tunnels if not tunnel.encrypted),
+        crypt_port=crypt_port(view.vxlan_port) if any(tunnel.encrypted for tunnel in tunnels) else 0,
+        nodes=tuple(peer.addr for peer in view.peers.values()),
+        bridges=tuple(tunnel.bridge for tunnel in tunnels if tunnel.bridge),
+        ports=ports,
+        places=places,
+        holding=holding,
     )
-    return Table(family="ip", name=TABLE, chains=chains, lookups=lookups)
 
 
 # -- sandboxes -------------------------------------------------------------------------------------------------------------------------
-def _sandboxes(known: Known, parts: Sequence[Part]) -> dict[Id, SandboxRules]:
+def _sandboxes(known: Known, gathered: Gathered, before: Mapping[Id, SandboxRules]) -> dict[Id, SandboxRules]:
     """The VIPs of all networks that the task is on."""
-    vips = {key: {there.vip: there.way for there in per_network(parts, key) if there.way} for key in known.used_networks}
     shared: dict[tuple[Id, ...], SandboxRules] = {}
     found = {}
     for task in known.tasks.values():
@@ -195,7 +229,13 @@ def _sandboxes(known: Known, parts: Sequence[Part]) -> dict[Id, SandboxRules]:
             continue
         networks = tuple(sorted(task.addresses))
         if networks not in shared:
-            merged = {vip: way for key in networks for vip, way in vips.get(key, {}).items()}
-            shared[networks] = SandboxRules(vips=merged, table=vip_table(merged))
+            shared[networks] = _rules(tuple(gathered.on(key) for key in networks), before.get(task.task_id))
         found[task.task_id] = shared[networks]
     return found
+
+
+def _rules(on: tuple[OnNetwork, ...], before: SandboxRules | None) -> SandboxRules:
+    if before is not None and len(before.on) == len(on) and all(map(is_, before.on, on)):
+        return before
+    spreads = (size for there in on for size in there.spreads)
+    return SandboxRules(on=on, table=vip_table(*(there.ways.held for there in on), spreads=spreads))

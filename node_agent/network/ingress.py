@@ -6,7 +6,7 @@ in through is in it, and a routing rule a node sends them over the link. So a ta
 the others change only a weight.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from cluster.api.values import Value
 from node_agent.network.affinity import CLIENT, owners
@@ -69,7 +69,7 @@ class Published(Value, frozen=True, kw_only=True):
         return self.local or self.leaving
 
 
-def ingress_chains(ports: list[Published], *, mark_base: int, numbers: Mapping[int, str]) -> dict[str, Chain]:
+def ingress_chains(ports: Sequence[Published], *, mark_base: int, numbers: Mapping[int, str]) -> dict[str, Chain]:
     """`numbers`: the other nodes' numbers and link addresses."""
     ours, mask = ours_bit(mark_base), number_mask(mark_base)
     zones = ", ".join(f"{mac_of(address)} : {number}" for number, address in numbers.items())
@@ -166,7 +166,7 @@ class Places(Value, frozen=True, kw_only=True):
     """The addresses of nodes that are not on the link."""
 
 
-def ingress_lookups(ports: list[Published], places: Places, *, mark_base: int, holding: Holding = NOTHING_HELD) -> dict[str, Lookup]:
+def ingress_lookups(ports: Sequence[Published], places: Places, *, mark_base: int, holding: Holding = NOTHING_HELD) -> dict[str, Lookup]:
     """Ports that somebody else has are left to them; what other nodes send for them still arrives."""
     ours = ours_bit(mark_base)
     entering = [port for port in ports if port.key not in holding.taken]

@@ -1,22 +1,22 @@
 """The zone that this node's name server answers from. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from cluster.api.endpoint import OverlayNetwork
 from cluster.api.ids import Id
 from node_agent.network.dns.zone import Caller, NetworkZone, Zone
+from node_agent.network.gathered import Gathered, OnNetwork
 from node_agent.network.naming import GATEWAY_BRIDGE
-from node_agent.network.parts import Part
 from node_agent.network.view import Known, LocalTask
 
 
-def zone_of(known: Known, parts: Sequence[Part], *, gateways: Mapping[Id, str], programmed: Iterable[Id]) -> Zone:
+def zone_of(known: Known, gathered: Gathered, *, gateways: Mapping[Id, str], programmed: Iterable[Id]) -> Zone:
     """`gateways`: the networks whose bridge is here (the local gateway bridge by its name), and the bridge's address.
     `programmed`: the tasks whose VIP tables hold what `known` wants.
     """
     networks = known.networks
     zones = {
-        key: _network_zone(networks[key], parts, gateway, told=key in known.view.networks)
+        key: _network_zone(networks[key], gathered.on(key), gateway, told=key in known.view.networks)
         for key, gateway in gateways.items()
         if key in networks
     }
@@ -37,7 +37,6 @@ def _caller(task: LocalTask, networks: Mapping[Id, OverlayNetwork], *, held: boo
     )
 
 
-def _network_zone(network: OverlayNetwork, parts: Iterable[Part], gateway: str, *, told: bool) -> NetworkZone:
+def _network_zone(network: OverlayNetwork, there: OnNetwork, gateway: str, *, told: bool) -> NetworkZone:
     here = network.network_id
-    services = {part.service: part.memberships[here].called for part in parts if here in part.memberships}
-    return NetworkZone(network_id=here, name=network.name, subnet=network.subnet, gateway=gateway, services=services, told=told)
+    return NetworkZone(network_id=here, name=network.name, subnet=network.subnet, gateway=gateway, services=there.called, told=told)

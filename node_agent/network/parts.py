@@ -1,8 +1,4 @@
-"""What one service contributes to a node: backends, forwarding entries, names, published ports. Pure, and remembered.
-
-A cluster has a thousand services and one of them changes: each part is made again only when what it is made from is another value. So a
-change costs a node what that service costs, plus putting the parts together.
-"""
+"""What one service contributes to a node: backends, forwarding entries, names, published ports. Pure; put together by `gathered`."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -19,13 +15,15 @@ from node_agent.network.vip import Choice, Way, way
 class Membership(Value, frozen=True, kw_only=True):
     """A service on one network."""
 
-    vip: str = ""
-    way: Way | None = None
-    """Where the VIP leads; None without one."""
+    ways: Mapping[str, Way] = {}
+    """Its VIP, if it has one -> where that leads."""
     remote: Mapping[str, str] = {}
     """Every address on another node -> that node's data path address. From when a task has an address until it is gone, ready or
     not: it may speak before it is."""
     called: Names = Names()
+
+
+NO_MEMBERSHIP = Membership()
 
 
 class Part(Value, frozen=True, kw_only=True):
@@ -35,7 +33,7 @@ class Part(Value, frozen=True, kw_only=True):
     published: tuple[Published, ...] = ()
 
 
-class _Own(Value, frozen=True, kw_only=True):
+class Own(Value, frozen=True, kw_only=True):
     """What a part must know of a task of this node."""
 
     task_id: Id
@@ -44,7 +42,9 @@ class _Own(Value, frozen=True, kw_only=True):
     """Where this node forwards to it; empty while there is no such address."""
 
 
-class _Nodes(Value, frozen=True, kw_only=True):
+class Nodes(Value, frozen=True, kw_only=True):
+    """What every part must know of the nodes."""
+
     me: Peer
     peers: Mapping[Id, Peer]
     link_subnet: str
@@ -69,41 +69,14 @@ class _Nodes(Value, frozen=True, kw_only=True):
         return [backend for backend in ready if backend.node_id not in self.silent] or ready
 
 
-_Inputs = tuple[ServiceEndpoint, _Nodes, tuple[_Own, ...]]
-
-
-class Parts:
-    """The parts that were made last, each with what it was made from."""
-
-    def __init__(self) -> None:
-        self._made: dict[Id, tuple[_Inputs, Part]] = {}
-        self._nodes: _Nodes | None = None
-
-    def of(self, known: Known, me: Peer) -> list[Part]:
-        """One a service, in a stable order."""
-        view = known.view
-        own = _own_tasks(known)
-        nodes = _Nodes(me=me, peers=view.peers, link_subnet=view.ingress_subnet, silent=known.silent)
-        nodes = self._nodes if self._nodes == nodes else nodes
-        self._nodes = nodes
-        made: dict[Id, tuple[_Inputs, Part]] = {}
-        for service_id in sorted(view.services):
-            inputs = (view.services[service_id], nodes, own.get(service_id, ()))
-            before = self._made.get(service_id)
-            made[service_id] = before if before is not None and before[0] == inputs else (inputs, _part(*inputs))
-        self._made = made
-        guests = [_guests(network, nodes) for _, network in sorted(known.networks.items()) if network.guests]
-        return [*(part for _, part in made.values()), *guests]
-
-
-def _own_tasks(known: Known) -> dict[Id, tuple[_Own, ...]]:
+def own_tasks(known: Known) -> dict[Id, tuple[Own, ...]]:
     networks = known.networks
-    found: dict[Id, tuple[_Own, ...]] = {}
+    found: dict[Id, tuple[Own, ...]] = {}
     for task in known.tasks.values():
-        own = _Own(task_id=task.task_id, withdrawn=task.withdrawn, reach=reach(task, networks))
+        own = Own(task_id=task.task_id, withdrawn=task.withdrawn, reach=reach(task, networks))
         found[task.service_id] = (*found.get(task.service_id, ()), own)
     for task_id, service_id in known.ended.items():
-        found[service_id] = (*found.get(service_id, ()), _Own(task_id=task_id, withdrawn=True, reach=""))
+        found[service_id] = (*found.get(service_id, ()), Own(task_id=task_id, withdrawn=True, reach=""))
     return found
 
 
@@ -116,7 +89,7 @@ def reach(task: LocalTask, networks: Mapping[Id, OverlayNetwork]) -> str:
     return task.gateway_address
 
 
-def _part(service: ServiceEndpoint, nodes: _Nodes, own: tuple[_Own, ...]) -> Part:
+def part_of(service: ServiceEndpoint, nodes: Nodes, own: tuple[Own, ...]) -> Part:
     """A node takes its own withdrawn and ended tasks out at once, whatever the managers still say."""
     withdrawn = {task.task_id for task in own if task.withdrawn}
     ready = nodes.answering([backend for backend in service.backends if backend.ready and backend.task_id not in withdrawn])
@@ -127,7 +100,7 @@ def _part(service: ServiceEndpoint, nodes: _Nodes, own: tuple[_Own, ...]) -> Par
     )
 
 
-def _guests(network: OverlayNetwork, nodes: _Nodes) -> Part:
+def part_of_guests(network: OverlayNetwork, nodes: Nodes) -> Part:
     """Containers that joined by themselves: they have an address and a name, and nothing leads to them but that."""
     remote, names, pointers = {}, dict[str, Name](), {}
     for guest in network.guests:
@@ -141,7 +114,7 @@ def _guests(network: OverlayNetwork, nodes: _Nodes) -> Part:
     return Part(memberships={network.network_id: Membership(remote=remote, called=Names(names=names, pointers=pointers))})
 
 
-def _membership(service: ServiceEndpoint, there: ServiceNetwork, nodes: _Nodes, ready: list[Backend]) -> Membership:
+def _membership(service: ServiceEndpoint, there: ServiceNetwork, nodes: Nodes, ready: list[Backend]) -> Membership:
     here = there.network_id
     answering = tuple(backend.addresses[here] for backend in ready if backend.addresses.get(here))
     placed = [(backend, backend.addresses[here]) for backend in service.backends if backend.addresses.get(here)]
@@ -152,8 +125,7 @@ def _membership(service: ServiceEndpoint, there: ServiceNetwork, nodes: _Nodes, 
         affine=service.affinity == CLIENT_IP,
     )
     return Membership(
-        vip=there.vip,
-        way=way(there.vip, choice) if there.vip else None,
+        ways={there.vip: way(there.vip, choice)} if there.vip else {},
         remote={address: peer.addr for backend, address in placed if (peer := nodes.elsewhere(backend))},
         called=Names(
             names=dict(_names(service, there, answering, named)),
@@ -173,7 +145,7 @@ def _names(
         yield container.lower(), Name(tasks=(address,))
 
 
-def _published(service: ServiceEndpoint, nodes: _Nodes, ready: list[Backend], own: tuple[_Own, ...]) -> Iterator[Published]:
+def _published(service: ServiceEndpoint, nodes: Nodes, ready: list[Backend], own: tuple[Own, ...]) -> Iterator[Published]:
     """Ports that every node publishes, with where the ready tasks are."""
     wanted = [port for port in service.ports if port.publish_mode != "host" and port.published_port]
     if not wanted:
@@ -196,7 +168,7 @@ def _published(service: ServiceEndpoint, nodes: _Nodes, ready: list[Backend], ow
         )
 
 
-def _places(nodes: _Nodes, ready: Iterable[Backend], reaches: Mapping[Id, str]) -> dict[Id, str]:
+def _places(nodes: Nodes, ready: Iterable[Backend], reaches: Mapping[Id, str]) -> dict[Id, str]:
     """Task -> where it is reached from here: its own address, or where its node is."""
     found = {}
     for backend in ready:
@@ -208,14 +180,10 @@ def _places(nodes: _Nodes, ready: Iterable[Backend], reaches: Mapping[Id, str]) 
     return found
 
 
-def _weights(nodes: _Nodes, ready: Iterable[Backend]) -> dict[str, int]:
+def _weights(nodes: Nodes, ready: Iterable[Backend]) -> dict[str, int]:
     weights: dict[str, int] = {}
     for backend in ready:
         peer = nodes.elsewhere(backend)
         if peer is not None and (way := nodes.way_to(peer)):
             weights[way] = weights.get(way, 0) + 1
     return weights
-
-
-def per_network(parts: Iterable[Part], network_id: Id) -> Iterator[Membership]:
-    return (part.memberships[network_id] for part in parts if network_id in part.memberships)

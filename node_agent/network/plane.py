@@ -26,15 +26,15 @@ from node_agent.network.bridges import Bridges
 from node_agent.network.commits import Commits
 from node_agent.network.connections import listening, open_in, sockets_of
 from node_agent.network.crypt.driver import Encryption, choose
-from node_agent.network.desired import Desired, desired, mtu_of
+from node_agent.network.desired import NOTHING_DESIRED, Desired, desired, mtu_of
 from node_agent.network.dns.client import NameServer, NameServerGone
+from node_agent.network.gathered import NOTHING_GATHERED, Gathered, Gatherer
 from node_agent.network.holding import PortHolder
 from node_agent.network.ingress import Holding
 from node_agent.network.kernel import Kernel, Outcome
 from node_agent.network.names import zone_of
 from node_agent.network.naming import GATEWAY_BRIDGE
 from node_agent.network.netns import identity, of_pid
-from node_agent.network.parts import Part, Parts
 from node_agent.network.ports import EngineNetworks
 from node_agent.network.relay import Relay, by_ipv4
 from node_agent.network.sandbox import engine_networks, predefined_network, resolv_conf_of
@@ -78,7 +78,8 @@ class Plane:
         self._memory = memory.Memory(runtime / STATE_FILE)
         self._mtu = 1500
         self._homeless = ""
-        self._parts = Parts()
+        self._gatherer = Gatherer()
+        self._wanted = NOTHING_DESIRED
         self._applied = 0
         self._programmed: frozenset[Id] = frozenset()
         self._outcome = Outcome()
@@ -195,38 +196,48 @@ class Plane:
 
     async def _round(self, *, recheck: bool) -> None:
         known = self._known
-        wanted, parts, holding, outcome = await self._in_worker(lambda kernel: self._hold(kernel, known, recheck))
+        wanted, gathered, holding, outcome = await self._in_worker(lambda kernel: self._hold(kernel, known, recheck))
         unsealed = await self.encryption.hold(wanted.encryption, recheck=recheck)
         self._outcome = msgspec.structs.replace(outcome, tunnels={**outcome.tunnels, **unsealed})
         self._relay.serve(self._ports.relays)
-        self._trouble.tell((*filter(None, (self._homeless,)), *held_ports(parts, holding), *self.encryption.trouble))
+        trouble = (*held_ports(gathered.publishing.values(), holding), *self.encryption.trouble)
+        self._trouble.tell((*filter(None, (self._homeless,)), *trouble))
         if known.view.version:
             self._trouble.say({*self._outcome.tunnels.values(), self._outcome.node, *self._outcome.sandboxes.values()} - {""})
         self._programmed = frozenset(wanted.sandboxes.keys() - self._outcome.sandboxes.keys())
         if self._outcome.complete:
             self._applied = known.view.version
-        await self._feed_names(known, parts)
+        await self._feed_names(known, gathered)
         if self._memory.lacks(known):
             await asyncio.to_thread(self._memory.keep, known)
 
-    def _hold(self, kernel: Kernel, known: Known, recheck: bool) -> tuple[Desired, list[Part], Holding, Outcome]:
+    def _hold(self, kernel: Kernel, known: Known, recheck: bool) -> tuple[Desired, Gathered, Holding, Outcome]:
         me = known.view.peers.get(self._node_id)
         if recheck:
             self._mtu = kernel.mtu_at("" if me is None else me.addr)
             self._homeless = "" if me is None or kernel.has_address(me.addr) else homeless(me.addr)
-        parts = [] if me is None else self._parts.of(known, me)
-        holding = self._ports.hold((port for part in parts for port in part.published), recheck=recheck)
-        wanted = desired(known, parts, node_id=self._node_id, underlay_mtu=self._mtu, gateway=self._bridges.gateway, holding=holding)
+        gathered = NOTHING_GATHERED if me is None else self._gatherer.gather(known, me)
+        holding = self._ports.hold(gathered.published, recheck=recheck)
+        wanted = desired(
+            known,
+            gathered,
+            node_id=self._node_id,
+            underlay_mtu=self._mtu,
+            gateway=self._bridges.gateway,
+            holding=holding,
+            before=NOTHING_DESIRED if recheck else self._wanted,
+        )
+        self._wanted = wanted
         where = {task.task_id: (task.pid, task.namespace) for task in known.tasks.values()}
         outcome = kernel.hold(wanted, where, recheck=recheck)
         self._ports.listen()
-        return wanted, parts, holding, outcome
+        return wanted, gathered, holding, outcome
 
-    async def _feed_names(self, known: Known, parts: list[Part]) -> None:
+    async def _feed_names(self, known: Known, gathered: Gathered) -> None:
         """After the kernel: a name must not lead to a VIP that is not there yet. Before any task is known there is nobody to answer."""
         if not known.tasks and not self._bridges.gateways:
             return
-        zone = zone_of(known, parts, gateways=self._bridges.gateways, programmed=self._programmed)
+        zone = zone_of(known, gathered, gateways=self._bridges.gateways, programmed=self._programmed)
         try:
             for problem in (await self._names.feed(zone)).values():
                 log.warning("data plane: %s", problem)

@@ -1,6 +1,7 @@
 """Tables of ours in the kernel: one in the node's namespace, one in each task's. Synchronous, for the worker thread."""
 
 from collections.abc import Callable, Mapping
+from itertools import zip_longest
 from typing import TypeVar
 
 from cluster.api.ids import Id
@@ -10,9 +11,12 @@ from node_agent.network.naming import ANCHOR, TABLE
 from node_agent.network.netlink import Netlink
 from node_agent.network.netns import identity, of_pid
 from node_agent.network.nft import NETFILTER, NftError, Ruleset, open_ruleset
+from node_agent.network.shards import difference
 from node_agent.network.tables import Table, change, handover
 from node_agent.network.vip import ASKED, Way
 
+Ways = tuple[Mapping[str, Way], ...]
+"""VIP -> its way, network by network."""
 B = TypeVar("B")
 A = TypeVar("A")
 R = TypeVar("R")
@@ -76,18 +80,18 @@ class Sandboxes:
 
     def __init__(self) -> None:
         self._open: dict[Id, tuple[int, HeldTable]] = {}
-        self._vips: dict[Id, Mapping[str, Way]] = {}
+        self._ways: dict[Id, Ways] = {}
 
     def hold(self, wanted: Mapping[Id, SandboxRules], where: Mapping[Id, tuple[int, int]], *, recheck: bool) -> dict[Id, str]:
         """`where`: task -> (pid, identity of its namespace). Returns the tasks that could not be programmed, and why."""
         for gone in self._open.keys() - wanted.keys():
             self._close(gone)
-        step, leaving = _remembering(change), _remembering(_gone)
+        step, leaving = _remembering(change), _remembering(gone_ways)
         problems = {}
         for task_id, rules in wanted.items():
             try:
                 replaced = self._hold_one(task_id, rules, *where[task_id], recheck=recheck, step=step)
-                self._forget(task_id, rules.vips, where[task_id][0], leaving=leaving, replaced=replaced)
+                self._forget(task_id, rules.ways, where[task_id][0], leaving=leaving, replaced=replaced)
             except (NftError, OSError) as problem:
                 problems[task_id] = str(problem)
                 self._close(task_id)
@@ -105,18 +109,19 @@ class Sandboxes:
             self._open[task_id] = (namespace, held)
         return held.hold(rules.table, recheck=recheck, step=step)
 
-    def _forget(self, task_id: Id, vips: Mapping[str, Way], pid: int, *, leaving: "_Leaving", replaced: bool) -> None:
+    def _forget(self, task_id: Id, ways: Ways, pid: int, *, leaving: "_Leaving", replaced: bool) -> None:
         """UDP flows to backends that are no more. To read them takes the kernel long, so only for VIPs that were sent a datagram; what
         was noted of that is lost with a table that was replaced.
         """
-        before = self._vips.get(task_id, {})
-        self._vips[task_id] = vips
-        gone = leaving(before, vips)
+        before = self._ways.get(task_id, ())
+        self._ways[task_id] = ways
+        gone = leaving(before, ways)
         if not gone and not replaced:
             return
         kernel = Netlink(NETFILTER, namespace=of_pid(pid))
         try:
             if replaced:
+                vips = {vip: way for those in ways for vip, way in those.items()}
                 stay = {(vip, address) for vip, way in vips.items() for address in way.choice.ready}
                 left = forget_udp(kernel, lambda flow: flow.to in vips and (flow.to, flow.answered_by) not in stay)
                 asked = sorted({flow.to for flow in left if flow.to in vips})
@@ -128,7 +133,7 @@ class Sandboxes:
             kernel.close()
 
     def _close(self, task_id: Id) -> None:
-        self._vips.pop(task_id, None)
+        self._ways.pop(task_id, None)
         if task_id in self._open:
             self._open.pop(task_id)[1].close()
 
@@ -137,15 +142,18 @@ class Sandboxes:
             self._close(task_id)
 
 
-_Leaving = Callable[[Mapping[str, Way], Mapping[str, Way]], set[tuple[str, str]]]
+_Leaving = Callable[[Ways, Ways], set[tuple[str, str]]]
 
 
-def _gone(before: Mapping[str, Way], after: Mapping[str, Way]) -> set[tuple[str, str]]:
+def gone_ways(before: Ways, after: Ways) -> set[tuple[str, str]]:
     """(VIP, backend) pairs that were there and are no more."""
-    changed = [vip for vip, way in before.items() if after.get(vip) is not way]
-    return gone_destinations(
-        {vip: before[vip].choice.ready for vip in changed}, {vip: after[vip].choice.ready for vip in changed if vip in after}
-    )
+    found: set[tuple[str, str]] = set()
+    nothing: Mapping[str, Way] = {}
+    for was, now in zip_longest(before, after, fillvalue=nothing):
+        changed, gone = difference(was, now)
+        had = {vip: was[vip].choice.ready for vip in (*gone, *changed) if vip in was}
+        found |= gone_destinations(had, {vip: way.choice.ready for vip, way in changed.items()})
+    return found
 
 
 def _remembering(step: Callable[[B, A], R]) -> Callable[[B, A], R]:

@@ -5,11 +5,14 @@ one small transaction, however many services share the table.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import zip_longest
+from typing import Protocol
 
 import msgspec
 
 from cluster.api.values import Value
 from node_agent.network.naming import STAND_IN
+from node_agent.network.shards import difference
 
 
 class Chain(Value, frozen=True, kw_only=True):
@@ -31,13 +34,22 @@ class Lookup(Value, frozen=True, kw_only=True):
 _NOTHING = Lookup(type="")
 
 
+class Group(Protocol):
+    """Elements that come and go together."""
+
+    @property
+    def elements(self) -> Mapping[str, Mapping[str, str]]:
+        """Lookup -> elements of it."""
+        ...
+
+
 class Table(Value, frozen=True, kw_only=True):
     family: str
     name: str
     chains: Mapping[str, Chain] = {}
     lookups: Mapping[str, Lookup] = {}
-    groups: Mapping[str, Mapping[str, Mapping[str, str]]] = {}
-    """What the elements are about -> lookup -> more elements. A group that is the same object as before is not looked into."""
+    groups: tuple[Mapping[str, Group], ...] = ()
+    """More elements, by what they are about. A group that is the same object as before is not looked into."""
 
 
 def replacement(table: Table) -> str:
@@ -71,7 +83,7 @@ def _body(table: Table) -> Iterator[str]:
         yield " }"
     for name, lookup in table.lookups.items():
         yield f" {_kind(lookup)} {name} {{ {_declared(lookup)};"
-        if elements := _elements({**lookup.elements, **_together(table.groups.values(), name)}):
+        if elements := _elements({**lookup.elements, **_together(_every(table.groups), name)}):
             yield f"  elements = {{ {elements} }}"
         yield " }"
 
@@ -88,20 +100,27 @@ def _elements(elements: Mapping[str, str]) -> str:
     return ", ".join(f"{key} : {value}" if value else key for key, value in elements.items())
 
 
-_Group = Mapping[str, Mapping[str, str]]
+_Groups = tuple[Mapping[str, Group], ...]
 
 
-def _together(groups: Iterable[_Group], lookup: str) -> dict[str, str]:
-    return {key: value for group in groups if lookup in group for key, value in group[lookup].items()}
+def _every(groups: _Groups) -> Iterator[Group]:
+    return (group for those in groups for group in those.values())
 
 
-def _differing(before: Mapping[str, _Group], after: Mapping[str, _Group]) -> tuple[list[_Group], list[_Group]]:
+def _together(groups: Iterable[Group], lookup: str) -> dict[str, str]:
+    return {key: value for group in groups if lookup in group.elements for key, value in group.elements[lookup].items()}
+
+
+def _differing(before: _Groups, after: _Groups) -> tuple[list[Group], list[Group]]:
     """The groups of both, without those that are the same."""
-    had, has = before.get, after.get
-    return (
-        [group for about, group in before.items() if has(about) is not group],
-        [group for about, group in after.items() if had(about) is not group],
-    )
+    gone: list[Group] = []
+    new: list[Group] = []
+    nothing: Mapping[str, Group] = {}
+    for was, now in zip_longest(before, after, fillvalue=nothing):
+        changed, left = difference(was, now)
+        gone += (was[about] for about in (*left, *changed) if about in was)
+        new += changed.values()
+    return gone, new
 
 
 def change(before: Table | None, after: Table) -> str:

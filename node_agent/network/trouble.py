@@ -11,6 +11,8 @@ log = logging.getLogger(__name__)
 
 def held_ports(parts: Iterable[Part], holding: Holding) -> tuple[str, ...]:
     """The published ports that somebody else has here, with their service and who it is. Pure."""
+    if not holding.taken:
+        return ()
     owners = {port.key: part.service for part in parts for port in part.published}
     return tuple(
         f"port {number}/{protocol} of service {owners.get((protocol, address, number), '?')} is not served here: {who} has it"

@@ -20,10 +20,10 @@ from node_agent.network.balance.driver import SOCKET, BalanceDriver, BalancerGon
 from node_agent.network.balance.plan import BalancePlan, Report
 from node_agent.network.bridges import Bridges
 from node_agent.network.connections import listening, open_in, sockets_of
+from node_agent.network.gathered import NOTHING_GATHERED, Gathered, Gatherer
 from node_agent.network.ingress import Holding
 from node_agent.network.naming import GATEWAY_BRIDGE
 from node_agent.network.netns import identity, of_pid
-from node_agent.network.parts import Part, Parts
 from node_agent.network.plane import STATE_FILE
 from node_agent.network.ports import EngineNetworks
 from node_agent.network.routes import Route
@@ -40,7 +40,7 @@ MISSING = (
 """What a node without the kernel's plane does otherwise, or not at all."""
 
 
-def balance_plan(known: Known, parts: Sequence[Part], *, node_id: Id) -> BalancePlan:
+def balance_plan(known: Known, gathered: Gathered, *, node_id: Id) -> BalancePlan:
     """What follows from what this node knows. Pure."""
     me = known.view.peers.get(node_id)
     if me is None:
@@ -49,7 +49,7 @@ def balance_plan(known: Known, parts: Sequence[Part], *, node_id: Id) -> Balance
     return BalancePlan(
         me=me.addr,
         port=known.view.vxlan_port,
-        published=tuple(port for part in parts for port in part.published),
+        published=gathered.published,
         relays=_addresses(peer for peer in others if not peer.linked),
         linked=_addresses(peer for peer in others if peer.linked),
     )
@@ -83,7 +83,7 @@ class UserPlane:
         self._known = Known()
         self._coming: View | None = None
         self._applied = 0
-        self._parts = Parts()
+        self._gatherer = Gatherer()
         self._bridges = Bridges(engine, _no_routes)
         self._balancer = BalanceDriver(control=runtime / SOCKET, namespace=namespace)
         self._memory = memory.Memory(runtime / STATE_FILE)
@@ -133,21 +133,21 @@ class UserPlane:
         async with self._turn:
             known = self._known
             me = known.view.peers.get(self._node_id)
-            parts = [] if me is None else self._parts.of(known, me)
+            gathered = NOTHING_GATHERED if me is None else self._gatherer.gather(known, me)
             try:
-                report = await self._balancer.hold(balance_plan(known, parts, node_id=self._node_id), recheck=recheck)
+                report = await self._balancer.hold(balance_plan(known, gathered, node_id=self._node_id), recheck=recheck)
             except BalancerGone as gone:
                 log.warning("data plane: %s", gone)
                 return
-            self._trouble.tell(self._wrong(parts, report))
+            self._trouble.tell(self._wrong(gathered, report))
             self._applied = known.view.version
             if self._memory.lacks(known):
                 await asyncio.to_thread(self._memory.keep, known)
 
-    def _wrong(self, parts: Sequence[Part], report: Report) -> tuple[str, ...]:
+    def _wrong(self, gathered: Gathered, report: Report) -> tuple[str, ...]:
         balancing = f"only published ports, and those in userspace, since {self._reason}"
         relay = (f"other nodes cannot send connections here: {report.relay}",) if report.relay else ()
-        return (balancing, *relay, *held_ports(parts, Holding(taken=dict(report.taken))))
+        return (balancing, *relay, *held_ports(gathered.publishing.values(), Holding(taken=dict(report.taken))))
 
     async def update(self, update: EndpointUpdate, *, more: bool = False) -> int:
         self._coming = view.merge(self._coming or self._known.view, update)

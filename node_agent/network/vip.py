@@ -4,7 +4,7 @@ The destination is rewritten where the connection starts: no proxy, the backend 
 stays where it is when the choice changes. A VIP without a ready backend refuses at once instead of timing out.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from cluster.api.values import Value
 from node_agent.network.affinity import CLIENT, owners
@@ -58,11 +58,13 @@ def way(vip: str, choice: Choice) -> Way:
     return Way(choice=choice, spread=spread, elements=elements)
 
 
-def vip_table(ways: Mapping[str, Way]) -> Table:
-    """From VIP -> its way. No chain is a service's own: nftables reads all chains before a change, and a thousand take long.
+def vip_table(*ways: Mapping[str, Way], spreads: Iterable[int] | None = None) -> Table:
+    """From VIP -> its way, network by network; `spreads`: the sizes of their choices, if they are known.
 
+    No chain is a service's own: nftables reads all chains before a change, and a thousand take long.
     A packet under way while a backend goes may draw a number that is no more, or come to a chain that is not yet: it goes to `@one`.
     """
+    sizes = spreads if spreads is not None else (way.spread for those in ways for way in those.values())
     chains = {
         "c_out": Chain(
             hook="type nat hook output priority -100",
@@ -75,7 +77,7 @@ def vip_table(ways: Mapping[str, Way]) -> Table:
         # What a chain above has translated carries a backend's address by now.
         "c_refuse": Chain(hook="type filter hook output priority 0", rules=("ip daddr @refused reject",)),
         "c_client": Chain(rules=(f"dnat to ip daddr . {CLIENT} map @clients",)),
-        **dict(_spreading(sorted({way.spread for way in ways.values()} - {0}))),
+        **dict(_spreading(sorted({*sizes} - {0}))),
     }
     lookups = {
         "refused": Lookup(type="ipv4_addr"),
@@ -85,7 +87,7 @@ def vip_table(ways: Mapping[str, Way]) -> Table:
         "backends": Lookup(type=_BY_NUMBER, by_example=True, is_map=True),
         "clients": Lookup(type=_BY_NUMBER, by_example=True, is_map=True),
     }
-    return Table(family="ip", name=TABLE, chains=chains, lookups=lookups, groups={vip: way.elements for vip, way in ways.items()})
+    return Table(family="ip", name=TABLE, chains=chains, lookups=lookups, groups=ways)
 
 
 def _spreading(sizes: list[int]) -> Iterator[tuple[str, Chain]]:

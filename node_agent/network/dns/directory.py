@@ -9,7 +9,7 @@ import msgspec
 from cluster.api.ids import Id
 from cluster.api.values import Value
 from node_agent.network.dns import wire
-from node_agent.network.dns.feed import difference
+from node_agent.network.dns.feed import changes
 from node_agent.network.dns.zone import Caller, Name, Names, NetworkZone, Zone
 
 
@@ -41,7 +41,7 @@ class _Network:
         self.names: dict[bytes, tuple[tuple[str, _Records], ...]] = dict(before.names) if before else {}
         self.pointers: dict[str, str] = dict(before.pointers) if before else {}
         held = before.zone.services if before else {}
-        changed, gone = difference(held, zone.services)
+        changed, gone = changes(held, zone.services)
         for service in (*gone, *changed):
             self._forget(service, held.get(service, Names()))
         for service, called in changed.items():

@@ -7,6 +7,7 @@ import msgspec
 
 from cluster.api.ids import Id
 from node_agent.network.dns.zone import Caller, Names, NetworkZone, Zone
+from node_agent.network.shards import Shards, difference
 
 PROTOCOL = 2
 T = TypeVar("T")
@@ -49,21 +50,19 @@ def after(zone: Zone, feed: Feed) -> Zone:
 
 
 def _patched(network: NetworkZone, patch: Patch) -> NetworkZone:
-    services = {**network.services, **patch.services}
-    for name in patch.gone:
-        services.pop(name, None)
-    return msgspec.structs.replace(network, services=services)
+    had = network.services if isinstance(network.services, Shards) else Shards(network.services)
+    return msgspec.structs.replace(network, services=had.but(patch.services, patch.gone))
 
 
 def step(before: Zone | None, wanted: Zone) -> Feed | None:
     """What to tell a name server that holds `before`; None when that is all there is to know."""
     if before is None:
-        return Feed(complete=True, networks=tuple(wanted.networks.values()), callers=wanted.callers)
+        return Feed(complete=True, networks=tuple(map(_whole, wanted.networks.values())), callers=wanted.callers)
     whole, patches = [], []
     for key, network in wanted.networks.items():
         had = before.networks.get(key)
         if had is None or _frame(had) != _frame(network):
-            whole.append(network)
+            whole.append(_whole(network))
         elif (patch := _patch(had, network)) is not None:
             patches.append(patch)
     gone = tuple(key for key in before.networks if key not in wanted.networks)
@@ -73,21 +72,23 @@ def step(before: Zone | None, wanted: Zone) -> Feed | None:
     return Feed(networks=tuple(whole), patches=tuple(patches), gone=gone, callers=callers)
 
 
+def _whole(network: NetworkZone) -> NetworkZone:
+    """As it can be written."""
+    return msgspec.structs.replace(network, services=dict(network.services))
+
+
 def _frame(network: NetworkZone) -> tuple[str, str, str, bool]:
     return network.name, network.subnet, network.gateway, network.told
 
 
 def _patch(before: NetworkZone, after: NetworkZone) -> Patch | None:
-    services, gone = difference(before.services, after.services)
+    services, gone = changes(before.services, after.services)
     if not (services or gone):
         return None
     return Patch(network_id=after.network_id, services=services, gone=gone)
 
 
-def difference(before: Mapping[str, T], after: Mapping[str, T]) -> tuple[dict[str, T], tuple[str, ...]]:
-    """What is new or another value, and what is gone. Values that are the same object are not looked into."""
-    if before is after:
-        return {}, ()
-    had = before.get
-    changed = {key: value for key, value in after.items() if (old := had(key)) is not value and old != value}
-    return changed, tuple(key for key in before if key not in after)
+def changes(before: Mapping[str, T], after: Mapping[str, T]) -> tuple[dict[str, T], tuple[str, ...]]:
+    """What is new or another value, and what is gone."""
+    changed, gone = difference(before, after)
+    return {key: value for key, value in changed.items() if before.get(key) != value}, gone

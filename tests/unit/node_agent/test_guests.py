@@ -4,8 +4,8 @@ import os
 
 from cluster.api.endpoint import Guest, OverlayNetwork, Peer
 from node_agent.guests import guests_here, seats
+from node_agent.network.gathered import Gatherer
 from node_agent.network.naming import engine_network_of
-from node_agent.network.parts import Parts
 from node_agent.network.ports import Member
 from node_agent.network.view import Known, LocalTask, View
 
@@ -53,7 +53,7 @@ def test_guests_elsewhere_are_reached_and_resolved_like_tasks() -> None:
     there = Guest(id="g2", node_id="other", address="10.0.1.253", name="far")
     peers = {"me": Peer(node_id="me", number=1, addr="10.99.0.1"), "other": Peer(node_id="other", number=2, addr="10.99.0.2")}
     known = Known(view=View(peers=peers, networks={ONE: network(ONE, "10.0.1", here, there)}))
-    [part] = Parts().of(known, peers["me"])
+    [part] = Gatherer().gather(known, peers["me"]).parts.values()
     membership = part.memberships[ONE]
     assert membership.remote == {"10.0.1.253": "10.99.0.2"}
     assert {name: found.tasks for name, found in membership.called.names.items()} == {

@@ -5,12 +5,12 @@ import msgspec
 from cluster.api.endpoint import Backend, DataKey, EndpointUpdate, OverlayNetwork, Peer, ServiceEndpoint, ServiceNetwork
 from cluster.api.specs import PortConfig
 from node_agent.network.desired import Desired, desired
+from node_agent.network.gathered import NOTHING_GATHERED, Gathered, Gatherer
 from node_agent.network.ingress import Published
 from node_agent.network.names import zone_of
-from node_agent.network.parts import Part, Parts
 from node_agent.network.ports import BridgeNetwork
 from node_agent.network.view import Known, LocalTask, View, merge, serve, with_task, with_view, without_task
-from node_agent.network.vip import Choice, way
+from node_agent.network.vip import Choice, Way, way
 
 NET = OverlayNetwork(network_id="net1".ljust(25, "0"), name="shop", subnet="10.0.1.0/24", gateway="10.0.1.1", vni=4097)
 INNER = OverlayNetwork(network_id="net2".ljust(25, "0"), name="inner", subnet="10.0.2.0/24", gateway="10.0.2.1", vni=4098, internal=True)
@@ -40,19 +40,23 @@ def known(*services: ServiceEndpoint, tasks: tuple[LocalTask, ...] = ()) -> Know
 
 
 def want(state: Known) -> Desired:
-    return desired(state, parts(state), node_id="node1", underlay_mtu=1500)
+    return desired(state, gathered(state), node_id="node1", underlay_mtu=1500)
 
 
-def parts(state: Known) -> list[Part]:
-    return Parts().of(state, PEERS[0])
+def gathered(state: Known) -> Gathered:
+    return Gatherer().gather(state, PEERS[0])
 
 
-def published(state: Known) -> list[Published]:
-    return [port for part in parts(state) for port in part.published]
+def published(state: Known) -> tuple[Published, ...]:
+    return gathered(state).published
+
+
+def ways(state: Known, task: str) -> dict[str, Way]:
+    return {vip: way for those in want(state).sandboxes[task].on for vip, way in those.ways.held.items()}
 
 
 def test_nothing_is_touched_while_this_node_is_not_among_the_peers() -> None:
-    assert desired(Known(tasks={"t": local("t")}), [], node_id="node1", underlay_mtu=1500) == Desired()
+    assert desired(Known(tasks={"t": local("t")}), NOTHING_GATHERED, node_id="node1", underlay_mtu=1500) == Desired()
 
 
 def test_an_overlay_is_there_from_its_first_local_task_on_with_the_tasks_of_other_nodes_behind_it() -> None:
@@ -74,9 +78,9 @@ def test_the_node_link_leads_to_every_other_node_by_its_number() -> None:
 
 def test_a_sandbox_holds_the_vips_of_its_own_networks_and_their_ready_backends() -> None:
     web = service(backend("a", 1, net="10.0.1.2"), backend("b", 2, net="10.0.1.3"), backend("c", 2, ready=False, net="10.0.1.4"))
-    wanted = want(known(web, tasks=(local("a"), local("x", addresses={INNER.network_id: "10.0.2.2"}))))
-    assert wanted.sandboxes["a"].vips == {"10.0.1.100": way("10.0.1.100", Choice(ready=("10.0.1.2", "10.0.1.3")))}
-    assert wanted.sandboxes["x"].vips == {}
+    state = known(web, tasks=(local("a"), local("x", addresses={INNER.network_id: "10.0.2.2"})))
+    assert ways(state, "a") == {"10.0.1.100": way("10.0.1.100", Choice(ready=("10.0.1.2", "10.0.1.3")))}
+    assert ways(state, "x") == {}
 
 
 def test_tasks_on_the_same_networks_share_one_table() -> None:
@@ -93,12 +97,12 @@ def test_a_withdrawn_task_is_out_of_everything_whatever_the_managers_say() -> No
         backend("a", 1, net="10.0.1.2"), backend("b", 2, net="10.0.1.3"), ports=(PortConfig(published_port=8080, target_port=80),)
     )
     state = known(web, tasks=(local("a", withdrawn=True),))
-    assert want(state).sandboxes["a"].vips == {"10.0.1.100": way("10.0.1.100", Choice(ready=("10.0.1.3",)))}
+    assert ways(state, "a") == {"10.0.1.100": way("10.0.1.100", Choice(ready=("10.0.1.3",)))}
     assert (published(state)[0].local, published(state)[0].leaving) == ((), ("10.0.1.2",)), "others may send it more for a moment"
     names = (
-        zone_of(state, parts(state), gateways={NET.network_id: "10.0.1.1"}, programmed=())
+        zone_of(state, gathered(state), gateways={NET.network_id: "10.0.1.1"}, programmed=())
         .networks[NET.network_id]
-        .services["shop_web"]
+        .services["svc1"]
         .names
     )
     assert names["tasks.shop_web"].tasks == ("10.0.1.3",)
@@ -118,10 +122,10 @@ def test_a_task_that_ended_here_is_out_until_the_managers_know_of_it_too() -> No
     )
     other = local("x", service_id="svc2")
     ended = without_task(known(both, tasks=(local("a"), other)), "a")
-    assert want(ended).sandboxes["x"].vips["10.0.1.100"].choice.ready == ("10.0.1.3",)
+    assert ways(ended, "x")["10.0.1.100"].choice.ready == ("10.0.1.3",)
     assert published(ended)[0].entering == {"10.96.0.2"}
     unaware = with_view(ended, merge(ended.view, EndpointUpdate(version=6, services=(both,))))
-    assert want(unaware).sandboxes["x"].vips["10.0.1.100"].choice.ready == ("10.0.1.3",)
+    assert ways(unaware, "x")["10.0.1.100"].choice.ready == ("10.0.1.3",)
     aware = with_view(ended, merge(ended.view, EndpointUpdate(version=7, services=(service(backend("b", 2, net="10.0.1.3")),))))
     assert aware.ended == {}
     assert without_task(known(tasks=(local("a"),)), "a").ended == {}, "nobody lists it"
@@ -133,10 +137,10 @@ def test_a_service_that_prefers_local_tasks_uses_the_others_when_it_has_none() -
     )
     near = msgspec.structs.replace(web, prefer_local=True)
     state = known(near, tasks=(local("a"),))
-    assert want(state).sandboxes["a"].vips["10.0.1.100"].choice.among == ("10.0.1.2",)
+    assert ways(state, "a")["10.0.1.100"].choice.among == ("10.0.1.2",)
     assert published(state)[0].entering == {"10.0.1.2"}
     gone = known(near, tasks=(local("a", withdrawn=True),))
-    assert want(gone).sandboxes["a"].vips["10.0.1.100"].choice.among == ("10.0.1.3",)
+    assert ways(gone, "a")["10.0.1.100"].choice.among == ("10.0.1.3",)
     assert published(gone)[0].entering == {"10.96.0.2"}
     assert published(known(web, tasks=(local("a"),)))[0].entering == {"10.0.1.2", "10.96.0.2"}
 
@@ -158,7 +162,7 @@ def test_a_task_that_no_network_leads_out_of_is_reached_over_the_gateway_bridge(
 
 def test_clients_on_the_gateway_bridge_are_inside_too() -> None:
     bridge = BridgeNetwork(name="shoal_gw", bridge="shoal_gw", subnet="172.18.0.0/16", gateway="172.18.0.1")
-    table = desired(known(), [], node_id="node1", underlay_mtu=1500, gateway=bridge).node_table
+    table = desired(known(), NOTHING_GATHERED, node_id="node1", underlay_mtu=1500, gateway=bridge).node_table
     assert table is not None
     assert "172.18.0.0/16" in table.lookups["inside"].elements
 
@@ -188,51 +192,26 @@ def test_a_network_that_came_with_a_task_stays_until_its_last_task_goes() -> Non
 # -- names -----------------------------------------------------------------------------------------------------------------------------
 def test_the_zone_has_services_aliases_tasks_and_containers_of_the_networks_that_are_here() -> None:
     web = service(backend("a", 1, net="10.0.1.2"), backend("b", 2, ready=False, net="10.0.1.3"))
-    zone = zone_of(known(web), parts(known(web)), gateways={NET.network_id: "10.0.1.1"}, programmed=())
-    there = zone.networks[NET.network_id].services["shop_web"]
+    zone = zone_of(known(web), gathered(known(web)), gateways={NET.network_id: "10.0.1.1"}, programmed=())
+    there = zone.networks[NET.network_id].services["svc1"]
     assert set(there.names) == {"shop_web", "web", "tasks.shop_web", "tasks.web", "web.a.a", "web.b.b"}
     assert (there.names["web"].vips, there.names["web"].tasks) == (("10.0.1.100",), ("10.0.1.2",))
     assert there.names["web.b.b"].tasks == ("10.0.1.3",)
     assert there.pointers["10.0.1.100"] == "shop_web"
-    assert zone_of(known(web), parts(known(web)), gateways={}, programmed=()).networks == {}
+    assert zone_of(known(web), gathered(known(web)), gateways={}, programmed=()).networks == {}
 
 
 def test_a_network_that_came_ahead_of_the_endpoints_has_no_names_to_deny() -> None:
     state = serve(Known(tasks={"a": local("a")}), [NET])
-    assert not zone_of(state, [], gateways={NET.network_id: "10.0.1.1"}, programmed=()).networks[NET.network_id].told
-    assert zone_of(known(), [], gateways={NET.network_id: "10.0.1.1"}, programmed=()).networks[NET.network_id].told
+    assert not zone_of(state, NOTHING_GATHERED, gateways={NET.network_id: "10.0.1.1"}, programmed=()).networks[NET.network_id].told
+    assert zone_of(known(), NOTHING_GATHERED, gateways={NET.network_id: "10.0.1.1"}, programmed=()).networks[NET.network_id].told
 
 
 def test_a_caller_is_held_until_its_vips_are_programmed_and_forwarded_for_if_it_gets_out() -> None:
     tasks = (local("a"), local("b"), local("c", addresses={INNER.network_id: "10.0.2.2"}))
-    zone = zone_of(known(tasks=tasks), [], gateways={NET.network_id: "10.0.1.1", INNER.network_id: "10.0.2.1"}, programmed={"a"})
+    gateways = {NET.network_id: "10.0.1.1", INNER.network_id: "10.0.2.1"}
+    zone = zone_of(known(tasks=tasks), NOTHING_GATHERED, gateways=gateways, programmed={"a"})
     assert [(caller.held, caller.outbound) for caller in zone.callers] == [(False, True), (True, True), (True, False)]
-
-
-# -- remembered parts ------------------------------------------------------------------------------------------------------------------
-def test_a_part_is_made_again_only_for_a_service_that_changed() -> None:
-    memory = Parts()
-    web, db = service(backend("a", 2, net="10.0.1.2")), ServiceEndpoint(service_id="svc2", name="db")
-    before = memory.of(known(web, db), PEERS[0])
-    after = memory.of(known(service(backend("a", 2, ready=False, net="10.0.1.2")), db), PEERS[0])
-    assert after[0] is not before[0]
-    assert after[1] is before[1]
-
-
-def test_remembered_parts_equal_fresh_ones_when_a_task_a_node_or_the_link_changes() -> None:
-    memory = Parts()
-    web = service(
-        backend("a", 1, net="10.0.1.2"), backend("b", 2, net="10.0.1.3"), ports=(PortConfig(published_port=8080, target_port=80),)
-    )
-    states = [
-        known(web),
-        known(web, tasks=(local("a"),)),
-        known(web, tasks=(local("a", withdrawn=True),)),
-        msgspec.structs.replace(known(web), view=merge(known(web).view, EndpointUpdate(version=6, peers=PEERS[:1]))),
-        msgspec.structs.replace(known(web), view=merge(known(web).view, EndpointUpdate(version=7, ingress_subnet="10.97.0.0/20"))),
-    ]
-    for state in states:
-        assert memory.of(state, PEERS[0]) == parts(state)
 
 
 # -- encrypted overlays ----------------------------------------------------------------------------------------------------------------

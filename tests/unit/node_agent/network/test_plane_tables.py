@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node_agent.network.naming import STAND_IN
-from node_agent.network.tables import Chain, Lookup, Table, change, handover, removal, replacement
+from node_agent.network.tables import Chain, Group, Lookup, Table, change, handover, removal, replacement
 from node_agent.network.vip import Choice, vip_table, way
 
 
@@ -93,10 +93,11 @@ def vips(choices: dict[str, Choice]) -> Table:
 def test_a_vip_spreads_evenly_over_its_backends_whatever_order_they_come_in() -> None:
     one = vips({VIP: Choice(ready=("10.0.1.3", "10.0.1.2"))})
     other = vips({VIP: Choice(ready=("10.0.1.2", "10.0.1.3"))})
-    assert one == other
-    assert one.groups[VIP]["vips"] == {VIP: "jump n_2"}
+    assert one.chains == other.chains
+    assert one.groups[0][VIP].elements == other.groups[0][VIP].elements
+    assert one.groups[0][VIP].elements["vips"] == {VIP: "jump n_2"}
     assert one.chains["n_2"].rules == ("dnat to ip daddr . numgen random mod 2 map @backends",)
-    assert one.groups[VIP]["backends"] == {f"{VIP} . 0": "10.0.1.2", f"{VIP} . 1": "10.0.1.3"}
+    assert one.groups[0][VIP].elements["backends"] == {f"{VIP} . 0": "10.0.1.2", f"{VIP} . 1": "10.0.1.3"}
 
 
 def test_whoever_draws_a_backend_that_is_no_more_or_comes_to_a_chain_that_is_not_yet_gets_one_that_is_there() -> None:
@@ -106,14 +107,15 @@ def test_whoever_draws_a_backend_that_is_no_more_or_comes_to_a_chain_that_is_not
         Choice(ready=("10.0.1.2",)),
     ):
         table = vips({VIP: choice})
-        assert table.groups[VIP]["one"] == {VIP: "10.0.1.2"}
-        assert all(verdict.startswith("jump ") for verdict in table.groups[VIP].get("vips", {}).values()), "so that it comes back"
+        elements = table.groups[0][VIP].elements
+        assert elements["one"] == {VIP: "10.0.1.2"}
+        assert all(verdict.startswith("jump ") for verdict in elements.get("vips", {}).values()), "so that it comes back"
         assert table.chains["c_out"].rules[-2:] == ("ip daddr vmap @vips", "dnat to ip daddr map @one")
 
 
 def test_a_vip_without_a_backend_is_refused_at_once() -> None:
     empty = vips({VIP: Choice()})
-    assert empty.groups[VIP] == {"refused": {VIP: ""}}
+    assert empty.groups[0][VIP].elements == {"refused": {VIP: ""}}
     assert empty.chains["c_refuse"].rules == ("ip daddr @refused reject",)
 
 
@@ -130,16 +132,16 @@ def test_a_backend_that_goes_changes_a_few_elements_and_no_chain() -> None:
 
 def test_preferred_backends_are_the_only_ones_while_there_are_any() -> None:
     both = Choice(ready=("10.0.1.2", "10.0.1.3"), near=("10.0.1.3",))
-    assert vips({VIP: both}).groups[VIP] == {"refused": {VIP: ""}, "one": {VIP: "10.0.1.3"}}
+    assert vips({VIP: both}).groups[0][VIP].elements == {"refused": {VIP: ""}, "one": {VIP: "10.0.1.3"}}
 
 
 def test_of_the_clients_of_a_service_with_affinity_a_change_moves_few() -> None:
     eight = tuple(f"10.0.2.{n}" for n in range(8))
     before = vips({VIP: Choice(ready=eight, affine=True)})
     after = vips({VIP: Choice(ready=eight[:-1], affine=True)})
-    assert before.groups[VIP]["vips"] == {VIP: "jump c_client"}
+    assert before.groups[0][VIP].elements["vips"] == {VIP: "jump c_client"}
     assert before.chains["c_client"].rules == ("dnat to ip daddr . jhash ip saddr mod 512 seed 0x5348 map @clients",)
-    moved = [slot for slot, backend in before.groups[VIP]["clients"].items() if backend == eight[-1]]
+    moved = [slot for slot, backend in before.groups[0][VIP].elements["clients"].items() if backend == eight[-1]]
     gone, new = change(before, after).splitlines()
     assert gone == f"delete element ip shoal clients {{ {', '.join(moved)} }}"
     assert new.startswith("add element ip shoal clients { ")
@@ -159,12 +161,17 @@ def test_a_lookup_comes_before_the_rule_that_looks_into_it_and_goes_after() -> N
     assert change(looking, empty).splitlines() == ["flush chain ip shoal c_out", "delete set ip shoal some"]
 
 
+class Elements:
+    def __init__(self, elements: dict[str, dict[str, str]]) -> None:
+        self.elements = elements
+
+
 @given(*[st.dictionaries(st.sampled_from("abc"), st.dictionaries(st.sampled_from("xy"), st.sampled_from("12")))] * 2)
 def test_a_change_of_groups_leads_from_any_to_any_other(before: dict[str, dict[str, str]], after: dict[str, dict[str, str]]) -> None:
     """Played on a set of elements, as the kernel does it: deleting what is not there, or adding what is, would be refused."""
 
-    def told(groups: dict[str, dict[str, str]]) -> dict[str, dict[str, dict[str, str]]]:
-        return {about: {"m": {f"{about}{key}": value for key, value in group.items()}} for about, group in groups.items()}
+    def told(groups: dict[str, dict[str, str]]) -> tuple[dict[str, Group], ...]:
+        return ({about: Elements({"m": {f"{about}{key}": value for key, value in group.items()}}) for about, group in groups.items()},)
 
     one, other = (
         Table(family="ip", name="t", lookups={"m": Lookup(type="", is_map=True)}, groups=told(groups)) for groups in (before, after)

@@ -12,9 +12,9 @@ from cluster.api.specs import ContainerSpec, PortConfig, TaskSpec
 from cluster.api.states import TaskState
 from node_agent.network.balance.plan import BalancePlan
 from node_agent.network.desired import desired
+from node_agent.network.gathered import Gatherer
 from node_agent.network.ingress import Published
 from node_agent.network.memory_networks import MemoryNetworks
-from node_agent.network.parts import Parts
 from node_agent.network.userspace import UserPlane, balance_plan
 from node_agent.network.view import Known, LocalTask, View, merge
 from worker.ports import SandboxError
@@ -45,7 +45,7 @@ def own(**changes: object) -> LocalTask:
 
 def test_other_nodes_are_reached_at_their_addresses_whatever_they_balance_by() -> None:
     state = known(own())
-    assert balance_plan(state, Parts().of(state, ONE), node_id="node1") == BalancePlan(
+    assert balance_plan(state, Gatherer().gather(state, ONE), node_id="node1") == BalancePlan(
         me="192.0.2.1",
         port=4800,
         published=(Published(protocol="tcp", port=8080, target=80, local=("172.18.0.2",), remote={"192.0.2.2": 1, "192.0.2.3": 1}),),
@@ -56,7 +56,7 @@ def test_other_nodes_are_reached_at_their_addresses_whatever_they_balance_by() -
 
 def test_a_withdrawn_task_is_out_at_once_and_serves_what_others_still_send() -> None:
     state = known(own(withdrawn=True))
-    (port,) = balance_plan(state, Parts().of(state, ONE), node_id="node1").published
+    (port,) = balance_plan(state, Gatherer().gather(state, ONE), node_id="node1").published
     assert (port.local, port.leaving) == ((), ("172.18.0.2",))
 
 
@@ -66,7 +66,7 @@ def test_nothing_is_balanced_while_this_node_is_not_among_the_peers() -> None:
 
 def test_a_linked_node_sends_to_such_a_one_by_the_underlay_and_is_known_by_its_address_there() -> None:
     state = known()
-    wanted = desired(state, Parts().of(state, THREE), node_id="node3", underlay_mtu=1500)
+    wanted = desired(state, Gatherer().gather(state, THREE), node_id="node3", underlay_mtu=1500)
     assert wanted.published["tcp", 8080, "entering"] == ("192.0.2.1", "192.0.2.2")
     assert wanted.node_table is not None
     assert wanted.node_table.lookups["unlinked"].elements == {"192.0.2.1": "", "192.0.2.2": ""}
