@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from integration.netlab import Host, Lab, why_not
 from node_agent.network.ingress import Places, Published, ingress_chains, ingress_lookups
 from node_agent.network.naming import TABLE
-from node_agent.network.rulesets import HeldTable
+from node_agent.network.rulesets import HeldTable, between
 from node_agent.network.tables import Table
 from node_agent.network.vip import Choice, vip_table, way
 
@@ -144,5 +145,55 @@ def test_no_connection_misses_while_its_table_changes(
         hammer.stop()
         assert not hammer.failed
         assert hammer.opened > 100
+    finally:
+        held.close()
+
+
+STEPS = [
+    vips(*BACKENDS),
+    vips(*BACKENDS[1:], affine=True),
+    vips(*BACKENDS[1:3], affine=True),
+    vips(*BACKENDS[2:3]),
+    vips(),
+    vip_table({VIP: way(VIP, Choice(ready=BACKENDS))}, {"10.98.0.1": way("10.98.0.1", Choice(ready=BACKENDS[:2]))}, spreads=(5, 2)),
+    vip_table({VIP: way(VIP, Choice(ready=BACKENDS[:2]))}, {"10.98.0.1": way("10.98.0.1", Choice(ready=BACKENDS))}, spreads=(5, 2)),
+]
+
+
+def words(held: HeldTable) -> list[str]:
+    """The table as nft shows it, in no order."""
+    shown = held.run(f"list table ip {TABLE}")
+    for mark in ("elements = {", "}", "\n"):
+        shown = shown.replace(mark, ",")
+    return sorted(" ".join(part.split()) for part in shown.split(",") if part.strip())
+
+
+def test_what_the_kernel_is_told_of_elements_is_what_the_library_would_have_told_it(host: Host) -> None:
+    held = HeldTable(str(Path("/run/netns") / host.name))
+    plain = 0
+    try:
+        for before, after in zip([None, *STEPS, *STEPS[::-1]], [*STEPS, *STEPS[::-1], STEPS[0]], strict=True):
+            plain += not isinstance(between(before, after), str)
+            held.hold(after, recheck=False)
+            found = words(held)
+            held.run(f"delete table ip {TABLE}")  # and whole, by the library
+            assert held.hold(msgspec.structs.replace(after), recheck=True) is False
+            assert found == words(held)
+        assert plain >= 6, "of the steps that change no chain"
+    finally:
+        held.close()
+
+
+def test_after_somebody_elses_commit_the_next_look_programs_all_of_it_again(host: Host) -> None:
+    held = HeldTable(str(Path("/run/netns") / host.name))
+    try:
+        held.hold(vips(*BACKENDS[:2], affine=True), recheck=False)
+        whole = words(held)
+        held.run(f"flush chain ip {TABLE} c_refuse")
+        held.hold(vips(*BACKENDS[1:3], affine=True), recheck=False)
+        held.hold(vips(*BACKENDS[:2], affine=True), recheck=False)
+        assert words(held) != whole, "nobody has looked yet"
+        held.hold(vips(*BACKENDS[:2], affine=True), recheck=True)
+        assert words(held) == whole
     finally:
         held.close()

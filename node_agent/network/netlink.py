@@ -19,6 +19,7 @@ _NESTED = 0x8000
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _ERROR, _DONE = 2, 3
+_BATCH_BEGIN, _BATCH_END, _GENERATION = 0x10, 0x11, 1
 _SOL_NETLINK, _CAP_ACK, _EXT_ACK = 270, 10, 11
 _MESSAGES_A_SEND = 50
 """Their acknowledgements must fit in the receive buffer."""
@@ -124,6 +125,39 @@ class Netlink:
                     failed = failed or problem
         if failed:
             raise failed
+
+    def transact(self, subsystem: int, generation: int, requests: Sequence[Request]) -> int:
+        """All of them or none, if netfilter's rules are of this generation; returns that of afterwards. Raises NetlinkError."""
+        start = struct.pack("!BBH", 0, 0, subsystem)
+        begin = Request(_BATCH_BEGIN, 0, start + attribute(_GENERATION, struct.pack("!I", generation)), what="change of another generation")
+        every = (begin, *requests, Request(_BATCH_END, 0, start, what="commit"))
+        first, last = self._sequence + 1, self._sequence + len(every) - 1
+        self._sequence += len(every)
+        packet = bytearray()
+        for sequence, request in enumerate(every, first):
+            flags = request.flags | REQUEST | (ACK if sequence == last else 0)
+            packet += _HEADER.pack(16 + len(request.body), request.kind, flags, sequence, 0) + request.body
+        self._socket.send(packet)
+        while True:  # a refusal is told of the request that it is about, and all is well once the last one is acknowledged
+            for kind, sequence, _, body in self._receive():
+                if kind != _ERROR or not first <= sequence < first + len(every):
+                    continue
+                if (problem := _refusal(every[sequence - first], body)) is not None:
+                    raise problem
+                if sequence == last:
+                    return generation + 1
+
+    def ask(self, kind: int, body: bytes) -> bytes:
+        """The one answer to a question."""
+        self._sequence += 1
+        self._socket.send(_HEADER.pack(16 + len(body), kind, REQUEST, self._sequence, 0) + body)
+        while True:
+            for answer, sequence, _, content in self._receive():
+                if sequence != self._sequence:
+                    continue
+                if answer == _ERROR:
+                    raise NetlinkError(-struct.unpack_from("=i", content)[0], f"question of netlink type {kind}")
+                return content
 
     def dump(self, kind: int, body: bytes) -> list[bytes]:
         """Every object of a kind; asked again if it changed while the kernel was telling."""

@@ -123,6 +123,36 @@ def _differing(before: _Groups, after: _Groups) -> tuple[list[Group], list[Group
     return gone, new
 
 
+class Step(Value, frozen=True, kw_only=True):
+    """Elements of one lookup that go, and some that come; one that leads elsewhere does both."""
+
+    lookup: str
+    gone: tuple[str, ...] = ()
+    new: Mapping[str, str] = {}
+
+
+def _differing_elements(before: Table, after: Table) -> Iterator[Step]:
+    gone_groups, new_groups = _differing(before.groups, after.groups)
+    for name, lookup in after.lookups.items():
+        had = {**before.lookups.get(name, _NOTHING).elements, **_together(gone_groups, name)}
+        has = {**lookup.elements, **_together(new_groups, name)}
+        gone = tuple(key for key, value in had.items() if has.get(key) != value)
+        new = {key: value for key, value in has.items() if had.get(key) != value}
+        if gone or new:
+            yield Step(lookup=name, gone=gone, new=new)
+
+
+def element_steps(before: Table | None, after: Table) -> tuple[Step, ...] | None:
+    """How the one becomes the other, when they differ in elements alone; None when they differ in more."""
+    if before is None or before.chains != after.chains or _frames(before) != _frames(after):
+        return None
+    return tuple(_differing_elements(before, after))
+
+
+def _frames(table: Table) -> dict[str, str]:
+    return {name: lookup.type for name, lookup in table.lookups.items()}
+
+
 def change(before: Table | None, after: Table) -> str:
     """One transaction from `before`, which the kernel holds, to `after`; empty when they are equal."""
     if before is None or not _same_frame(before, after):
@@ -155,16 +185,11 @@ def _steps(at: str, before: Table, after: Table) -> Iterator[str]:
         if name in before.chains:
             yield f"flush chain {at} {name}"
         yield from (f"add rule {at} {name} {rule}" for rule in after.chains[name].rules)
-    gone_groups, new_groups = _differing(before.groups, after.groups)
-    for name, lookup in after.lookups.items():
-        had = {**before.lookups.get(name, _NOTHING).elements, **_together(gone_groups, name)}
-        has = {**lookup.elements, **_together(new_groups, name)}
-        gone = [key for key, value in had.items() if has.get(key) != value]
-        new = {key: value for key, value in has.items() if had.get(key) != value}
-        if gone:
-            yield f"delete element {at} {name} {{ {', '.join(gone)} }}"
-        if new:
-            yield f"add element {at} {name} {{ {_elements(new)} }}"
+    for step in _differing_elements(before, after):
+        if step.gone:
+            yield f"delete element {at} {step.lookup} {{ {', '.join(step.gone)} }}"
+        if step.new:
+            yield f"add element {at} {step.lookup} {{ {_elements(step.new)} }}"
     unused = [name for name in before.chains if name not in after.chains]
     # A chain that goes may jump to another one that goes: empty them all first.
     yield from (f"flush chain {at} {name}" for name in unused)

@@ -14,6 +14,8 @@ from node_agent.network.tables import Chain, Lookup, Table
 ASKED = "asked"
 """The set that the kernel itself fills: VIPs that were sent a datagram."""
 
+PLAIN = frozenset({"refused", "vips", "one", "backends", "clients"})
+"""Lookups whose elements can be told to the kernel without the library."""
 _BY_NUMBER = "ip daddr . numgen random mod 2 : ip daddr"
 """For slots too, which are numbers of the same kind: nft 1.0.6 dies when it lists a map by address and hash."""
 

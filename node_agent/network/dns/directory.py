@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network
 from random import Random
+from socket import inet_aton
 
 import msgspec
 
@@ -32,14 +33,16 @@ Decision = Answer | Hold | Forward
 
 
 class _Network:
-    """One network's names by their wire form, each with its records made; what did not change is taken over from before."""
+    """One network's names by their wire form, each with its records made. What was made before is taken over, and changed in place: the
+    index of ten thousand names is not copied for one.
+    """
 
     def __init__(self, zone: NetworkZone, before: "_Network | None" = None) -> None:
         self.zone = zone
         self.subnet = IPv4Network(zone.subnet, strict=False) if zone.subnet else None
         self.suffix = wire.wire_name(zone.name)
-        self.names: dict[bytes, tuple[tuple[str, _Records], ...]] = dict(before.names) if before else {}
-        self.pointers: dict[str, str] = dict(before.pointers) if before else {}
+        self.names: dict[bytes, tuple[tuple[str, _Records], ...]] = before.names if before else {}
+        self.pointers: dict[str, str] = before.pointers if before else {}
         held = before.zone.services if before else {}
         changed, gone = changes(held, zone.services)
         for service in (*gone, *changed):
@@ -82,8 +85,8 @@ class _Records(msgspec.Struct, frozen=True, kw_only=True):
 
 def _records(target: Name) -> _Records:
     return _Records(
-        vips=tuple(wire.address_record(IPv4Address(vip).packed) for vip in target.vips),
-        tasks=tuple(wire.address_record(IPv4Address(task).packed) for task in target.tasks),
+        vips=tuple(wire.address_record(inet_aton(vip)) for vip in target.vips),
+        tasks=tuple(wire.address_record(inet_aton(task)) for task in target.tasks),
     )
 
 
@@ -95,7 +98,7 @@ def _together(several: list[_Records]) -> _Records:
 
 
 class Directory:
-    """The zone, indexed for look-up. Made anew when the zone changes; networks that did not change are taken over."""
+    """The zone, indexed for look-up. Made anew when the zone changes; it takes over what there was `before`, which is then of no use."""
 
     def __init__(self, zone: Zone, before: "Directory | None" = None) -> None:
         had = before.networks if before else {}
