@@ -5,7 +5,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import msgspec
@@ -13,7 +13,7 @@ import pytest
 
 from integration.netlab import Host, Lab, why_not
 from node_agent.network.ingress import Places, Published, ingress_chains, ingress_lookups
-from node_agent.network.naming import TABLE
+from node_agent.network.naming import LINK_DEVICE, TABLE, link_address, mac_of
 from node_agent.network.rulesets import HeldTable, between
 from node_agent.network.tables import Table
 from node_agent.network.vip import Choice, vip_table, way
@@ -25,6 +25,9 @@ SECONDS = 3.0
 OWN, VIP = "10.97.0.1", "10.97.0.100"
 BACKENDS = tuple(f"10.97.0.{number}" for number in range(2, 7))
 PORT, PUBLISHED = 8000, 8080
+LINK = "10.96.0.0/20"
+_BACKLOG = 65535
+"""More than are opened before a thread that has to wait for a processor takes them up: a full queue would lose first packets too."""
 _TOTAL_RETRANS = 100
 """Where in `struct tcp_info`."""
 
@@ -36,7 +39,15 @@ def vips(*ready: str, affine: bool = False) -> Table:
 def published(*local: str, affine: bool = False) -> Table:
     clients = {address: address for address in local} if affine else {}
     ports = [Published(protocol="tcp", port=PUBLISHED, target=PORT, local=local, clients=clients)]
-    chains, lookups = ingress_chains(ports, mark_base=20, numbers={}), ingress_lookups(ports, Places(), mark_base=20)
+    chains, lookups = ingress_chains(ports, mark_base=20), ingress_lookups(ports, Places(), mark_base=20)
+    return Table(family="ip", name=TABLE, chains=chains, lookups=lookups)
+
+
+def reached_over_the_link(*others: int) -> Table:
+    """With so many nodes on the link beside this one."""
+    ports = [Published(protocol="tcp", port=PUBLISHED, target=PORT, local=BACKENDS)]
+    places = Places(numbers={number: link_address(LINK, number) for number in others})
+    chains, lookups = ingress_chains(ports, mark_base=20), ingress_lookups(ports, places, mark_base=20)
     return Table(family="ip", name=TABLE, chains=chains, lookups=lookups)
 
 
@@ -45,6 +56,7 @@ def host() -> Iterator[Host]:
     """The backends' addresses are its own, and somebody answers at each."""
     with Lab("tables") as lab, ExitStack() as stack:
         made = lab.host("one", f"{OWN}/24")
+        made.run("sysctl", "-qw", f"net.core.somaxconn={_BACKLOG}")
         for address in BACKENDS:
             made.run("ip", "addr", "add", f"{address}/32", "dev", "lo")
         made.run("ip", "route", "add", f"{VIP}/32", "dev", "lo", "src", OWN)
@@ -53,15 +65,30 @@ def host() -> Iterator[Host]:
         yield made
 
 
-def serve(stack: ExitStack, host: Host, address: str) -> None:
+def hang_up(client: socket.socket) -> None:
+    client.close()
+
+
+def echo(client: socket.socket) -> None:
+    """In a thread of its own, until the client closes."""
+
+    def answer() -> None:
+        with client, suppress(OSError):
+            while asked := client.recv(1000):
+                client.sendall(asked)
+
+    threading.Thread(target=answer, daemon=True).start()
+
+
+def serve(stack: ExitStack, host: Host, address: str, take: Callable[[socket.socket], None] = hang_up) -> None:
     """Until the stack is closed."""
     with host.inside():
-        listener = stack.enter_context(socket.create_server((address, PORT), backlog=1024))
+        listener = stack.enter_context(socket.create_server((address, PORT), backlog=_BACKLOG))
 
     def answer() -> None:
         while True:
             try:
-                listener.accept()[0].close()
+                take(listener.accept()[0])
             except OSError:
                 return
 
@@ -147,6 +174,60 @@ def test_no_connection_misses_while_its_table_changes(
         assert hammer.opened > 100
     finally:
         held.close()
+
+
+class Keeper(threading.Thread):
+    """Asks over one connection, again and again; `failed` is why it could not go on."""
+
+    def __init__(self, host: Host) -> None:
+        super().__init__(daemon=True)
+        self._host = host
+        self._over = threading.Event()
+        self.answers = 0
+        self.failed = ""
+
+    def run(self) -> None:
+        with self._host.inside():
+            client = socket.create_connection((OWN, PUBLISHED), timeout=5)
+        with client:
+            try:
+                while not self._over.is_set():
+                    client.sendall(b"?")
+                    if not client.recv(1):
+                        raise ConnectionError("closed")
+                    self.answers += 1
+            except OSError as failed:
+                self.failed = repr(failed)
+
+    def stop(self) -> None:
+        self._over.set()
+        self.join()
+
+
+def test_no_open_connection_breaks_while_other_nodes_join_and_leave() -> None:
+    """The packets of a connection from another node belong to that node's zone: one that is not put into it is nobody's, and is reset."""
+    with Lab("zones") as lab, ExitStack() as stack:
+        here, there = lab.host("one", f"{OWN}/24"), lab.host("two", "10.97.0.50/24")
+        here.run("ip", "link", "set", "eth0", "down")
+        here.run("ip", "link", "set", "eth0", "name", LINK_DEVICE, "up")
+        there.run("ip", "link", "set", "eth0", "address", mac_of(link_address(LINK, 2)))
+        for address in BACKENDS:
+            here.run("ip", "addr", "add", f"{address}/32", "dev", "lo")
+            serve(stack, here, address, echo)
+        held = HeldTable(str(here.namespace))
+        stack.callback(held.close)
+        held.hold(reached_over_the_link(2), recheck=False)
+        keepers = [Keeper(there) for _ in range(4)]
+        for keeper in keepers:
+            keeper.start()
+        until = time.monotonic() + SECONDS
+        while time.monotonic() < until and not any(keeper.failed for keeper in keepers):
+            held.hold(reached_over_the_link(2, 3), recheck=False)
+            held.hold(reached_over_the_link(2), recheck=False)
+        for keeper in keepers:
+            keeper.stop()
+        assert not [keeper.failed for keeper in keepers if keeper.failed]
+        assert min(keeper.answers for keeper in keepers) > 100
 
 
 STEPS = [

@@ -91,7 +91,7 @@ class NodeRules(Value, frozen=True, kw_only=True):
     holding: Holding
 
     def table(self) -> Table:
-        chains = ingress_chains(self.ports, mark_base=self.mark_base, numbers=self.places.numbers)
+        chains = ingress_chains(self.ports, mark_base=self.mark_base)
         chains |= firewall_chains(vxlan_port=self.vxlan_port, vnis=self.vnis, crypt_port=self.crypt_port)
         lookups = ingress_lookups(self.ports, self.places, mark_base=self.mark_base, holding=self.holding)
         lookups |= firewall_lookups(nodes=self.nodes, bridges=self.bridges)

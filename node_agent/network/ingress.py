@@ -69,23 +69,24 @@ class Published(Value, frozen=True, kw_only=True):
         return self.local or self.leaving
 
 
-def ingress_chains(ports: Sequence[Published], *, mark_base: int, numbers: Mapping[int, str]) -> dict[str, Chain]:
-    """`numbers`: the other nodes' numbers and link addresses."""
+def ingress_chains(ports: Sequence[Published], *, mark_base: int) -> dict[str, Chain]:
     ours, mask = ours_bit(mark_base), number_mask(mark_base)
-    zones = ", ".join(f"{mac_of(address)} : {number}" for number, address in numbers.items())
     reply = f"ct direction reply ct mark & {ours:#x} != 0 ct mark & {mask:#x} != 0"
     here = (
         "ip daddr . meta l4proto . th dport @besides accept",
         "fib daddr type local ip daddr . meta l4proto . th dport vmap @published_at",
         "fib daddr type local meta l4proto . th dport vmap @published",
     )
-    arriving = (f'iifname "{LINK_DEVICE}" ct original zone set ether saddr map {{ {zones} }}',) if numbers else ()
     chains = {
         # A local address in a packet from outside the host would pass, now that our devices route 127.0.0.0/8.
-        # Peers keep one zone each: a client may use one source port towards two nodes, and both may send it here.
+        # Peers keep one zone each: a client may use one source port towards two nodes, and both may send it here. The map is one that
+        # outlives the rule: a packet under way that found none would be nobody's, and reset the connection that it belongs to.
         "c_raw": Chain(
             hook="type filter hook prerouting priority -300",
-            rules=(f"iifname {_OWN_DEVICES} ip daddr 127.0.0.0/8 drop", *arriving),
+            rules=(
+                f"iifname {_OWN_DEVICES} ip daddr 127.0.0.0/8 drop",
+                f'iifname "{LINK_DEVICE}" ct original zone set ether saddr map @zones',
+            ),
         ),
         "c_mark": Chain(
             hook="type filter hook prerouting priority -150",
@@ -178,6 +179,9 @@ def ingress_lookups(ports: Sequence[Published], places: Places, *, mark_base: in
     return clients | {
         "peers": Lookup(
             type="ether_addr : mark", is_map=True, elements={mac: f"{number_mark(mark_base, n) | ours:#x}" for mac, n in macs.items()}
+        ),
+        "zones": Lookup(
+            type="ether saddr : ct zone", by_example=True, is_map=True, elements={mac: str(number) for mac, number in macs.items()}
         ),
         "inside": Lookup(type="ipv4_addr; flags interval", elements=dict.fromkeys(["127.0.0.0/8", *places.subnets], "")),
         "besides": Lookup(

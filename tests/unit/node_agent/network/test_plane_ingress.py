@@ -10,7 +10,7 @@ WEB = Published(protocol="tcp", port=8080, target=80, local=("10.0.1.2", "10.0.1
 
 
 def test_a_task_counts_once_wherever_it_is() -> None:
-    rules = ingress_chains([WEB], mark_base=20, numbers={})["n_tcp_8080"].rules
+    rules = ingress_chains([WEB], mark_base=20)["n_tcp_8080"].rules
     assert rules[1] == (
         "meta l4proto tcp dnat to numgen random mod 5 map "
         "{ 0 : 10.0.1.2 . 80, 1 : 10.0.1.3 . 80, 2-3 : 10.96.0.2 . 8080, 4 : 10.96.0.3 . 8080 }"
@@ -18,7 +18,7 @@ def test_a_task_counts_once_wherever_it_is() -> None:
 
 
 def test_what_comes_from_another_node_goes_to_a_task_of_this_one() -> None:
-    chains = ingress_chains([WEB], mark_base=20, numbers={})
+    chains = ingress_chains([WEB], mark_base=20)
     assert chains["l_tcp_8080"].rules[-2:] == (
         "meta l4proto tcp dnat to numgen random mod 2 map { 0 : 10.0.1.2 . 80, 1 : 10.0.1.3 . 80 }",
         "meta l4proto tcp dnat to 10.0.1.2:80",
@@ -29,7 +29,7 @@ def test_what_comes_from_another_node_goes_to_a_task_of_this_one() -> None:
 
 def test_a_node_without_a_task_forwards_and_takes_nothing_from_others() -> None:
     port = Published(protocol="udp", port=53, target=5353, remote={"10.96.0.2": 1})
-    chains = ingress_chains([port], mark_base=20, numbers={})
+    chains = ingress_chains([port], mark_base=20)
     assert chains["n_udp_53"].rules[-1] == "meta l4proto udp dnat to 10.96.0.2:53"
     assert "l_udp_53" not in chains
     assert ingress_lookups([port], Places(), mark_base=20)["arrived"].elements == {}
@@ -47,7 +47,7 @@ def test_both_steps_of_a_port_with_affinity_agree_on_the_task() -> None:
         return Published(protocol="tcp", port=8080, target=80, local=local, remote=remote, clients=clients)
 
     first, second = (ingress_lookups([seen_from(node)], Places(), mark_base=20) for node in (1, 2))
-    assert ingress_chains([seen_from(1)], mark_base=20, numbers={})["n_tcp_8080"].rules[1].endswith("map @a_n_tcp_8080")
+    assert ingress_chains([seen_from(1)], mark_base=20)["n_tcp_8080"].rules[1].endswith("map @a_n_tcp_8080")
     entering, arriving = first["a_n_tcp_8080"].elements, second["a_l_tcp_8080"].elements
     assert "a_l_tcp_8080" not in first, "one task is no choice"
     meant = second["a_n_tcp_8080"].elements
@@ -59,11 +59,11 @@ def test_both_steps_of_a_port_with_affinity_agree_on_the_task() -> None:
 
 def test_a_task_that_leaves_gets_what_other_nodes_still_send_and_nothing_from_here() -> None:
     port = Published(protocol="tcp", port=8080, target=80, leaving=("10.0.1.2",), remote={"10.96.0.2": 1})
-    chains = ingress_chains([port], mark_base=20, numbers={})
+    chains = ingress_chains([port], mark_base=20)
     assert chains["n_tcp_8080"].rules[-1] == "meta l4proto tcp dnat to 10.96.0.2:8080"
     assert chains["l_tcp_8080"].rules[-1] == "meta l4proto tcp dnat to 10.0.1.2:80"
     stays = Published(protocol="tcp", port=8080, target=80, local=("10.0.1.3",), leaving=("10.0.1.2",))
-    assert ingress_chains([stays], mark_base=20, numbers={})["l_tcp_8080"].rules[-1] == "meta l4proto tcp dnat to 10.0.1.3:80"
+    assert ingress_chains([stays], mark_base=20)["l_tcp_8080"].rules[-1] == "meta l4proto tcp dnat to 10.0.1.3:80"
 
 
 def test_a_port_that_somebody_else_has_is_left_to_them_and_still_taken_from_other_nodes() -> None:
@@ -77,7 +77,7 @@ def test_an_address_that_somebody_listens_at_is_left_to_them_alone() -> None:
     lookups = ingress_lookups([WEB], Places(), mark_base=20, holding=holding)
     assert lookups["besides"].elements == {"127.0.0.53 . tcp . 8080": ""}
     assert lookups["published"].elements == {"tcp . 8080": "goto n_tcp_8080"}
-    assert ingress_chains([WEB], mark_base=20, numbers={})["c_out"].rules[1] == "ip daddr . meta l4proto . th dport @besides accept"
+    assert ingress_chains([WEB], mark_base=20)["c_out"].rules[1] == "ip daddr . meta l4proto . th dport @besides accept"
 
 
 def test_a_port_on_a_chosen_address_answers_there_only() -> None:
@@ -90,8 +90,8 @@ def test_a_port_on_a_chosen_address_answers_there_only() -> None:
 def test_a_connection_from_another_node_carries_that_nodes_number_and_a_zone_of_its_own() -> None:
     lookups = ingress_lookups([WEB], Places(numbers={2: "10.96.0.2"}), mark_base=20)
     assert lookups["peers"].elements == {"02:42:0a:60:00:02": "0x280000"}
-    raw = ingress_chains([WEB], mark_base=20, numbers={2: "10.96.0.2"})["c_raw"].rules
-    assert 'iifname "shoal_link" ct original zone set ether saddr map { 02:42:0a:60:00:02 : 2 }' in raw
+    assert lookups["zones"].elements == {"02:42:0a:60:00:02": "2"}
+    assert 'iifname "shoal_link" ct original zone set ether saddr map @zones' in ingress_chains([WEB], mark_base=20)["c_raw"].rules
 
 
 def test_clients_inside_and_a_node_that_gets_its_own_back_are_masqueraded() -> None:
@@ -104,7 +104,7 @@ def test_clients_inside_and_a_node_that_gets_its_own_back_are_masqueraded() -> N
 def test_the_marks_of_a_configurable_place_do_not_meet(base: int) -> None:
     assert number_mark(base, 0xFFF) == number_mask(base) < 1 << 32
     assert number_mask(base) & ours_bit(base) == 0
-    clear = ingress_chains([], mark_base=base, numbers={})["c_clear"].rules[0]
+    clear = ingress_chains([], mark_base=base)["c_clear"].rules[0]
     assert f"{0xFFFFFFFF ^ number_mask(base):#x}" in clear, "other programs' bits stay"
 
 
@@ -133,7 +133,7 @@ def test_docker_is_told_to_let_pass_what_carries_our_mark() -> None:
 
 
 def test_a_node_off_the_link_is_answered_by_the_address_that_it_asked_and_spread_to_no_further_node() -> None:
-    chains = ingress_chains([WEB], mark_base=20, numbers={})
+    chains = ingress_chains([WEB], mark_base=20)
     assert "ip saddr @unlinked fib daddr type local meta l4proto . th dport vmap @arrived" in chains["c_pre"].rules
     assert f"ct mark & {ours_bit(20):#x} != 0 ip daddr @unlinked masquerade" in chains["c_post"].rules
     assert chains["l_tcp_8080"].rules[0] == f"ct mark set ct mark | {ours_bit(20):#x}", "or Docker's FORWARD policy would drop it"
