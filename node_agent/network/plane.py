@@ -218,15 +218,8 @@ class Plane:
             self._homeless = "" if me is None or kernel.has_address(me.addr) else homeless(me.addr)
         gathered = NOTHING_GATHERED if me is None else self._gatherer.gather(known, me)
         holding = self._ports.hold(gathered.published, recheck=recheck)
-        wanted = desired(
-            known,
-            gathered,
-            node_id=self._node_id,
-            underlay_mtu=self._mtu,
-            gateway=self._bridges.gateway,
-            holding=holding,
-            before=NOTHING_DESIRED if recheck else self._wanted,
-        )
+        before, at = NOTHING_DESIRED if recheck else self._wanted, self._bridges.gateway
+        wanted = desired(known, gathered, node_id=self._node_id, underlay_mtu=self._mtu, gateway=at, holding=holding, before=before)
         self._wanted = wanted
         where = {task.task_id: (task.pid, task.namespace) for task in known.tasks.values()}
         outcome = kernel.hold(wanted, where, recheck=recheck)
