@@ -71,13 +71,13 @@ class Published(Value, frozen=True, kw_only=True):
 
 def ingress_chains(ports: Sequence[Published], *, mark_base: int) -> dict[str, Chain]:
     ours, mask = ours_bit(mark_base), number_mask(mark_base)
+    return _marking(ours, mask) | _translating(ours) | _guarding() | _choosing(ports, ours)
+
+
+def _marking(ours: int, mask: int) -> dict[str, Chain]:
+    """Which node a connection came in through, and its replies back to that one."""
     reply = f"ct direction reply ct mark & {ours:#x} != 0 ct mark & {mask:#x} != 0"
-    here = (
-        "ip daddr . meta l4proto . th dport @besides accept",
-        "fib daddr type local ip daddr . meta l4proto . th dport vmap @published_at",
-        "fib daddr type local meta l4proto . th dport vmap @published",
-    )
-    chains = {
+    return {
         # A local address in a packet from outside the host would pass, now that our devices route 127.0.0.0/8.
         # Peers keep one zone each: a client may use one source port towards two nodes, and both may send it here. The map is one that
         # outlives the rule: a packet under way that found none would be nobody's, and reset the connection that it belongs to.
@@ -97,6 +97,22 @@ def ingress_chains(ports: Sequence[Published], *, mark_base: int) -> dict[str, C
         ),
         # Refusals that this node itself makes of what another one sent find back like a task's replies.
         "c_route": Chain(hook="type route hook output priority -150", rules=(f"{reply} meta mark set ct mark & {mask:#x}",)),
+        # The packet around ours inherits the mark and would be routed into the link itself.
+        "c_clear": Chain(
+            hook="type filter hook postrouting priority 200",
+            rules=(f'oifname "{LINK_DEVICE}" meta mark set meta mark & {0xFFFF_FFFF ^ mask:#x}',),
+        ),
+    }
+
+
+def _translating(ours: int) -> dict[str, Chain]:
+    """Which connections go to tasks, and which of these by an address of this node."""
+    here = (
+        "ip daddr . meta l4proto . th dport @besides accept",
+        "fib daddr type local ip daddr . meta l4proto . th dport vmap @published_at",
+        "fib daddr type local meta l4proto . th dport vmap @published",
+    )
+    return {
         # What another node sent here for a task that has just ended goes on to one that has not. So does what comes to a chain of
         # arrivals that is only just being made: it is empty for packets that are under way, and they return from it.
         # Tasks ask their names of the gateways, and hosts theirs of servers in 127.0.0.0/8: a published port 53 takes neither.
@@ -125,11 +141,11 @@ def ingress_chains(ports: Sequence[Published], *, mark_base: int) -> dict[str, C
                 f"ct mark & {ours:#x} != 0 ip daddr @unlinked masquerade",
             ),
         ),
-        # The packet around ours inherits the mark and would be routed into the link itself.
-        "c_clear": Chain(
-            hook="type filter hook postrouting priority 200",
-            rules=(f'oifname "{LINK_DEVICE}" meta mark set meta mark & {0xFFFF_FFFF ^ mask:#x}',),
-        ),
+    }
+
+
+def _guarding() -> dict[str, Chain]:
+    return {
         # What reaches the sockets that hold the ports was not translated: there is no task to go to.
         "c_closed": Chain(
             hook="type filter hook input priority 0",
@@ -144,6 +160,11 @@ def ingress_chains(ports: Sequence[Published], *, mark_base: int) -> dict[str, C
             rules=(f'oifname "{LINK_DEVICE}" tcp flags & (syn|rst) == syn tcp option maxseg size set rt mtu',),
         ),
     }
+
+
+def _choosing(ports: Sequence[Published], ours: int) -> dict[str, Chain]:
+    """A chain for each choice: among all tasks, and among those of this node."""
+    chains = {}
     for port in ports:
         chains[_chain("n", port)] = Chain(rules=(f"ct mark set ct mark | {ours:#x}", *_spread("n", port, list(_everywhere(port)))))
         if port.arriving:
