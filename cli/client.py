@@ -6,6 +6,7 @@ Everything the CLI does is a request made here; there is no other way to the clu
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -19,6 +20,8 @@ Json = Any
 Filters = Mapping[str, list[str]]
 Query = Mapping[str, object]
 Headers = Mapping[str, str]
+_GRPC = re.compile(r"^rpc error: code = \w+ desc = ")
+"""What Docker's clients expect in front of a manager's refusal, and nobody else cares for."""
 _PLAIN = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 
 
@@ -177,7 +180,7 @@ def _refuse(response: Response) -> None:
         said = json.loads(said)["message"]
     except (ValueError, KeyError, TypeError):
         said = said or f"HTTP {response.status} {response.reason}"
-    raise ApiError(response.status, said)
+    raise ApiError(response.status, _GRPC.sub("", said))
 
 
 def _tls_socket(sock: socket.socket, host: str, tls: Tls) -> socket.socket:

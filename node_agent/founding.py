@@ -44,8 +44,6 @@ def found(
     feature_level: int = LEVEL,
 ) -> Founded:
     """Decide on a new cluster; `subnets` are the networks that this host is on. Raises InvalidArgument."""
-    if request.force_new_cluster:
-        raise InvalidArgument("there is no swarm on this node to force a new cluster from; use swarm init without --force-new-cluster")
     if request.availability not in {"", *(one.value for one in Availability)}:
         raise InvalidArgument(f"invalid Availability: {request.availability!r}: use active, pause or drain")
     port = request.data_path_port or 4789

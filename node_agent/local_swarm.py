@@ -31,6 +31,7 @@ from node_agent import machine
 from node_agent.addresses import routes, split_port
 from node_agent.api import views
 from node_agent.api.backend import InitRequest, JoinRequest, LocalState, ManagerView
+from node_agent.api.refusals import by_manager
 from node_agent.api.swarm import tls_info
 from node_agent.api.swarm_events import EventLog
 from node_agent.founding import found, write_founding
@@ -313,7 +314,10 @@ class LocalSwarm:
         return self._node.manager.raft_status() if self._node is not None and self._node.manager is not None else None
 
     async def execute(self, command: Command) -> Outcome:
-        outcome: Outcome = await self._manager().execute(command)
+        try:
+            outcome: Outcome = await self._manager().execute(command)
+        except ShoalError as refused:
+            raise by_manager(refused) from refused
         if isinstance(command, UpdateCluster):
             await self._wait_sealed()
         return outcome

@@ -1,7 +1,8 @@
 """Where requests become values: specs as Go clients send them (nulls for absent), look-up by id, name or prefix, as Docker does. Pure."""
 
+import re
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, partial
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
 
@@ -17,6 +18,7 @@ T = TypeVar("T")
 
 _MOST = 1 << 63
 """Numbers are kept in 64 bits with a sign, on the wire and in the log."""
+_NO_BASE64 = re.compile(r"Invalid base64 encoded string - at `\$\.(?P<member>\w+)`")
 
 
 async def body_as(request: ApiRequest, into: type[T], *, at_most: int = MAX_BODY) -> T:
@@ -28,9 +30,18 @@ def as_value(raw: object, into: type[T]) -> T:
     try:
         return msgspec.convert(spelled(without_nulls(raw), into), type=into)
     except msgspec.ValidationError as wrong:
-        raise InvalidArgument(f"invalid JSON: {wrong}") from wrong
+        raise InvalidArgument(f"invalid JSON: {_NO_BASE64.sub(partial(_illegal_byte, raw), str(wrong))}") from wrong
     except RecursionError as deep:
         raise InvalidArgument("invalid JSON: it is nested too deeply") from deep
+
+
+def _illegal_byte(raw: object, said: re.Match[str]) -> str:
+    """In the words of Go's decoder: where it is that the text is not base64."""
+    text = raw.get(said["member"]) if isinstance(raw, dict) else None
+    if not isinstance(text, str):
+        return said[0]
+    sound = re.match(r"[A-Za-z0-9+/\r\n]*={0,2}", text)
+    return f"illegal base64 data at input byte {sound.end() if sound else 0} - at `$.{said['member']}`"
 
 
 def without_nulls(raw: object) -> object:

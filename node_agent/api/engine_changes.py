@@ -63,11 +63,6 @@ def cluster_volume(call: Call) -> str | None:
     return "a cluster volume (ClusterVolumeSpec)" if call.json.get("ClusterVolumeSpec") else None
 
 
-def some_streams(call: Call) -> str | None:
-    chosen = [name for name in ("stdin", "stdout", "stderr") if call.query.flag(name)]
-    return "a websocket with only some of stdin, stdout and stderr" if len(chosen) < 3 else None
-
-
 def imported_architecture(call: Call) -> str | None:
     asked = call.query.get("platform")
     return f"the architecture of an imported image (platform={asked})" if call.query.get("fromSrc") and "/" in asked else None

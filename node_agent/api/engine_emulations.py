@@ -159,7 +159,7 @@ async def prune_anonymous_volumes(call: Call, engine: EngineLink) -> EngineReply
     unused = [volume for volume in listed.json()["Volumes"] or () if _is_anonymous(volume) and _is_asked_for(volume, rest)]
     sizes = await _volume_sizes(engine) if unused else {}
     deleted = [volume["Name"] for volume in unused if (await engine.call("DELETE", f"/volumes/{segment(volume['Name'])}")).ok]
-    return _reply({"VolumesDeleted": deleted or None, "SpaceReclaimed": sum(max(sizes.get(name, 0), 0) for name in deleted)})
+    return _reply({"VolumesDeleted": deleted, "SpaceReclaimed": sum(max(sizes.get(name, 0), 0) for name in deleted)})
 
 
 def _is_anonymous(volume: Mapping[str, Any]) -> bool:

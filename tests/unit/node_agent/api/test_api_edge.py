@@ -3,7 +3,7 @@
 import pytest
 
 from cluster.api.errors import InvalidArgument
-from cluster.api.specs import Extensions, NetworkSpec, NodeSpec, ServiceSpec
+from cluster.api.specs import Extensions, NetworkSpec, NodeSpec, SecretSpec, ServiceSpec
 from cluster.api.states import Availability, Role
 from manager.controlapi.validate_names import check_name
 from node_agent.api.edge import as_value
@@ -88,3 +88,9 @@ def request() -> ApiRequest:
         peer=Peer(),
         body=None,  # type: ignore[arg-type]
     )
+
+
+@pytest.mark.parametrize(("text", "at"), [("I'm not base64", 1), ("aGVs bG8=", 4), ("abc", 3), ("%", 0)])
+def test_where_data_is_not_base64_is_said_as_go_says_it(text: str, at: int) -> None:
+    with pytest.raises(InvalidArgument, match=f"illegal base64 data at input byte {at} - at `.*Data`"):
+        as_value({"Name": "s", "Data": text}, SecretSpec)

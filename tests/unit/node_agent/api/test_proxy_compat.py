@@ -79,7 +79,6 @@ def test_a_client_of_the_engines_age_is_left_to_the_engine(thing: str) -> None:
         ("POST", "/images/create", "fromSrc=-&platform=linux/arm64", "architecture"),
         ("POST", "/build/prune", "max-used-space=1", "max-used-space"),
         ("POST", "/build/prune", "min-free-space=1", "min-free-space"),
-        ("GET", "/containers/a/attach/ws", "stdout=1", "websocket"),
     ],
 )
 def test_parameters_that_an_older_engine_would_ignore_are_refused(method: str, path: str, query: str, thing: str) -> None:
