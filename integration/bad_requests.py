@@ -271,7 +271,6 @@ OUTSIDE = {
     "subnets of a size that is none": Row("POST", "/swarm/init", {"SubnetSize": 40}, 400, "subnet size is out of range: 40"),  # 500
     "an unknown availability": Row("POST", "/swarm/init", {"Availability": "zig"}, 400, "invalid Availability"),  # 500
     "a name of its own": Row("POST", "/swarm/init", {"Spec": {"Name": "zig"}}, 400, "default"),
-    "force without a past": Row("POST", "/swarm/init", {"ForceNewCluster": True}, 400, "no swarm"),  # 20.10 made a new one
     "join with half of a JSON": Row("POST", "/swarm/join", "{", 400, "invalid JSON"),
     "join without a manager": Row("POST", "/swarm/join", lambda known: {"JoinToken": known["token"]}, 400, "RemoteAddr is required"),
     "join with a word for a token": Row(

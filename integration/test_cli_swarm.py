@@ -263,8 +263,9 @@ def test_both_commands_refuse_alike(populated: Clis, line: str) -> None:
 
 
 def _first_lines(text: str) -> list[str]:
-    """What was said before the usage, but for the name of the command."""
+    """What was said before the usage, but for the name of the command, and gRPC's code in front of a manager's refusal."""
     told = re.split(r"\n(?:Usage:|Run ')", text)[0]
+    told = re.sub(r"rpc error: code = \w+ desc = ", "", told)
     return sorted(line.strip().replace("docker", "shoal") for line in told.splitlines() if line.strip())
 
 

@@ -42,7 +42,7 @@ def normalized(spec: ServiceSpec) -> ServiceSpec:
     return replace(
         spec,
         task_template=template,
-        networks=(),
+        networks=spec.networks if spec.task_template.networks in ((), spec.networks) else (),
         mode=_mode(spec.mode),
         endpoint_spec=endpoint,
         update_config=_update(spec.update_config),

@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from cluster.api.changes import Change, Expect, ExpectPorts
-from cluster.api.errors import InvalidArgument, NotFound
+from cluster.api.errors import FailedPrecondition, InvalidArgument, NotFound
 from cluster.api.ids import Id
 from cluster.api.objects import Network
 from cluster.api.specs import NetworkAttachmentConfig, PortConfig, ServiceSpec
@@ -25,7 +25,7 @@ def resolved(now: Snapshot, spec: ServiceSpec) -> ServiceSpec:
     for network, target in zip(networks, targets, strict=True):
         if targets.count(target) > 1:
             raise InvalidArgument(f"network {network.target} is given more than once")
-    return replace(spec, task_template=replace(spec.task_template, networks=found))
+    return replace(spec, task_template=replace(spec.task_template, networks=found), networks=found if spec.networks else ())
 
 
 def _network(now: Snapshot, wanted: NetworkAttachmentConfig) -> NetworkAttachmentConfig:
@@ -51,11 +51,22 @@ def expected(now: Snapshot, service_id: Id, spec: ServiceSpec) -> tuple[Change, 
         for kind, wanted in ((Kind.SECRET, secrets), (Kind.CONFIG, configs)):
             _check_existing(now, kind, wanted)
             changes += [Expect(kind=kind, id=object_id) for object_id in wanted]
+    if any(port.publish_mode == "ingress" for port in ports_of(spec)):
+        changes.append(Expect(kind=Kind.NETWORK, id=_ingress(now)))
     if published := tuple(port for port in ports_of(spec) if port.published_port):
         for port in published:
             _check_free(now, service_id, port)
         changes.append(ExpectPorts(service_id=service_id, ports=published))
     return tuple(changes)
+
+
+def _ingress(now: Snapshot) -> Id:
+    found = next((network.id for network in now.networks.values() if network.spec.ingress and not network.leaving), None)
+    if found is None:
+        raise FailedPrecondition(
+            "service needs ingress network, but no ingress network is present: create one with network create --driver overlay --ingress"
+        )
+    return found
 
 
 def _check_existing(now: Snapshot, kind: Kind, wanted: dict[Id, str]) -> None:

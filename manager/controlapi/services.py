@@ -33,7 +33,7 @@ def create(now: Snapshot, command: CreateService) -> Admission:
         extensions=extensions,
         registry_auth=command.registry_auth,
     )
-    return Admission(id=command.id, changes=(*expected(now, command.id, spec), Put(object=service)))
+    return Admission(id=command.id, changes=(*expected(now, command.id, spec), Put(object=service)), warnings=_passed_over(spec))
 
 
 def update(now: Snapshot, command: UpdateService) -> Admission:
@@ -44,7 +44,19 @@ def update(now: Snapshot, command: UpdateService) -> Admission:
     check_order(now, put.spec.name, put.extensions)
     put = replace(put, registry_auth=_auth(present, command), history=())
     changes = (*expected(now, put.id, put.spec), Put(object=put, base=present.version))
-    return Admission(id=put.id, changes=(*changes, Remember(request_id=command.request_id, object_id=put.id)))
+    done = Remember(request_id=command.request_id, object_id=put.id)
+    return Admission(id=put.id, changes=(*changes, done), warnings=_passed_over(put.spec))
+
+
+def _passed_over(spec: ServiceSpec) -> tuple[str, ...]:
+    """Docker takes any preference, and heeds those that nodes can have a value for."""
+    placement = spec.task_template.placement
+    wished = () if placement is None else [one.spread.spread_descriptor for one in placement.preferences if one.spread is not None]
+    return tuple(
+        f"placement preference '{wish}' is passed over: use node.labels.NAME or engine.labels.NAME"
+        for wish in wished
+        if not wish.startswith(("node.", "engine.labels."))
+    )
 
 
 def rebalance(now: Snapshot, command: RebalanceService) -> Admission:

@@ -206,7 +206,3 @@ def _check_placement(placement: Placement | None) -> None:
     parse_all(placement.constraints)
     if placement.max_replicas < 0:
         raise InvalidArgument(f"invalid MaxReplicas {placement.max_replicas}: it cannot be negative")
-    for preference in placement.preferences:
-        descriptor = "" if preference.spread is None else preference.spread.spread_descriptor
-        if not descriptor.startswith(("node.", "engine.labels.")):
-            raise InvalidArgument(f"invalid placement preference {descriptor!r}: use node.labels.NAME or engine.labels.NAME")

@@ -113,8 +113,6 @@ class Networks:
         found = None if now is None else _find(now, reference)
         if found is None:
             return PassToEngine()
-        if found.spec.ingress:
-            raise Forbidden("the ingress network cannot be removed: services publish their ports through it")
         await self._let_guests_leave(found)
         await self._swarm.execute(RemoveNetwork(id=found.id))
         return no_content()

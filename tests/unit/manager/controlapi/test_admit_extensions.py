@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from cluster.api.changes import ChangeSet, Put
-from cluster.api.commands import Command, CreateService, RebalanceService, UpdateService
+from cluster.api.commands import Command, CreateNetwork, CreateService, RebalanceService, UpdateService
 from cluster.api.errors import InvalidArgument, NotFound
 from cluster.api.objects import Rebalance, UpdateStatus
 from cluster.api.specs import (
@@ -14,6 +14,7 @@ from cluster.api.specs import (
     EndpointSpec,
     Extensions,
     GlobalMode,
+    NetworkSpec,
     PortConfig,
     Readiness,
     ReplicatedMode,
@@ -126,7 +127,8 @@ def test_a_port_keeps_its_address_though_clients_post_its_spec_back_without_it()
     web, dns = PortConfig(published_port=8080, target_port=80), PortConfig(published_port=53, target_port=53, protocol="UDP")
     wish = Extensions(publish_on={"8080/tcp": "10.0.0.1", "53/udp": "10.0.0.2"})
     command = CreateService(id="id-web", spec=spec(endpoint_spec=published(web, dns)), extensions=wish)
-    now = done(EMPTY_SNAPSHOT, command)
+    ingress = CreateNetwork(id="id-ingress", spec=NetworkSpec(name="ingress", ingress=True))
+    now = done(done(EMPTY_SNAPSHOT, ingress), command)
     assert addresses(now) == ["10.0.0.1", "10.0.0.2"]
     now = update(now, "b", spec=spec(image="b", endpoint_spec=published(web, dns)))
     assert addresses(now) == ["10.0.0.1", "10.0.0.2"]

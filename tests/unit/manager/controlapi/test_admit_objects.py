@@ -9,6 +9,7 @@ from cluster.api.commands import (
     CreateConfig,
     CreateNetwork,
     CreateSecret,
+    CreateService,
     RemoveConfig,
     RemoveNetwork,
     RemoveNode,
@@ -208,10 +209,17 @@ def test_a_network_in_use_stays() -> None:
 
 def test_the_ingress_network_stays_while_somebody_publishes() -> None:
     now = done(EMPTY_SNAPSHOT, network("ingress", ingress=True))
-    spec = ServiceSpec(name="web", endpoint_spec=EndpointSpec(ports=(PortConfig(target_port=80, published_port=80),)))
+    template = TaskSpec(container_spec=ContainerSpec(image="a"))
+    spec = ServiceSpec(
+        name="web", task_template=template, endpoint_spec=EndpointSpec(ports=(PortConfig(target_port=80, published_port=80),))
+    )
     with pytest.raises(FailedPrecondition, match="ingress network cannot be removed because service web depends on it"):
         admit(put(Put(object=Service(id="s", spec=spec)), now=now), RemoveNetwork(id="id-ingress"))
-    done(now, RemoveNetwork(id="id-ingress"))
+    without = done(now, RemoveNetwork(id="id-ingress"))
+    with pytest.raises(FailedPrecondition, match="no ingress network is present: create one with network create"):
+        admit(without, CreateService(id="s", spec=spec))
+    inside = replace(spec, endpoint_spec=EndpointSpec(ports=(PortConfig(target_port=80, published_port=80, publish_mode="host"),)))
+    assert admit(without, CreateService(id="s", spec=inside)).id == "s"
 
 
 # -- secrets and configs ---------------------------------------------------------------------------------------------------------------

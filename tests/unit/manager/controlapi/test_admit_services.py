@@ -18,6 +18,8 @@ from cluster.api.specs import (
     Mount,
     NetworkAttachmentConfig,
     NetworkSpec,
+    Placement,
+    PlacementPreference,
     PortConfig,
     ReplicatedJobMode,
     ReplicatedMode,
@@ -25,6 +27,7 @@ from cluster.api.specs import (
     SecretSpec,
     ServiceMode,
     ServiceSpec,
+    SpreadOver,
     TaskSpec,
 )
 from cluster.api.states import Kind, UpdateState
@@ -85,14 +88,15 @@ def test_a_service_is_kept_as_docker_would_show_it() -> None:
     service = only_put(admission)
     assert service.spec.mode == ServiceMode(replicated=ReplicatedMode(replicas=1))
     assert service.spec.task_template.networks == (NetworkAttachmentConfig(target="net1", aliases=("w",)),)
-    assert service.spec.networks == ()
+    assert service.spec.networks == service.spec.task_template.networks, "given back where it was given"
     assert service.spec.endpoint_spec is not None
     assert service.spec.endpoint_spec.ports == (replace(port, protocol="tcp", publish_mode="ingress"),)
     assert service.spec.task_template.container_spec is not None
     assert service.spec.task_template.container_spec.mounts[0].type == "bind"
     assert (service.spec.update_config, service.registry_auth, service.job_status) == (None, "auth", None)
-    assert admission.changes[:2] == (
+    assert admission.changes[:3] == (
         Expect(kind=Kind.NETWORK, id="net1"),
+        Expect(kind=Kind.NETWORK, id="ing"),
         ExpectPorts(service_id="s1", ports=service.spec.endpoint_spec.ports),
     )
 
@@ -101,6 +105,15 @@ def test_a_retried_create_is_answered_not_refused() -> None:
     command = CreateService(id="s1", spec=web())
     now = done(SWARM, command)
     assert admit(now, command) == Admission(id="s1")
+
+
+def test_a_preference_that_no_node_has_a_value_for_is_passed_over_with_a_word() -> None:
+    wish = Placement(
+        preferences=tuple(PlacementPreference(spread=SpreadOver(spread_descriptor=one)) for one in ("zone", "node.labels.zone"))
+    )
+    spec = web()
+    command = CreateService(id="s1", spec=replace(spec, task_template=replace(spec.task_template, placement=wish)))
+    assert admit(SWARM, command).warnings == ("placement preference 'zone' is passed over: use node.labels.NAME or engine.labels.NAME",)
 
 
 def test_a_taken_name_is_a_conflict() -> None:

@@ -203,8 +203,7 @@ def test_placement_is_read_before_it_is_kept() -> None:
         check_task(placement=Placement(constraints=("node.role=manager",)))
     with pytest.raises(InvalidArgument, match=r"unknown key 'node\.shape'"):
         check_task(placement=Placement(constraints=("node.shape==round",)))
-    with pytest.raises(InvalidArgument, match="invalid placement preference 'zone'"):
-        check_task(placement=Placement(preferences=(PlacementPreference(spread=SpreadOver(spread_descriptor="zone")),)))
+    check_task(placement=Placement(preferences=(PlacementPreference(spread=SpreadOver(spread_descriptor="zone")),)))  # Docker's clients may
     with pytest.raises(InvalidArgument, match="invalid MaxReplicas"):
         check_task(placement=Placement(max_replicas=-1))
 
