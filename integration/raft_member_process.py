@@ -134,7 +134,7 @@ async def _read_frame(reader: asyncio.StreamReader) -> bytes:
 
 def unix_dial(me: MemberId) -> Dial:
     @asynccontextmanager
-    async def dial(address: str) -> AsyncIterator[Callable[[bytes], Awaitable[None]]]:
+    async def dial(address: str, _: Callable[[], None]) -> AsyncIterator[Callable[[bytes], Awaitable[None]]]:
         _, writer = await asyncio.open_unix_connection(address)
 
         async def send(frame: bytes) -> None:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from cluster.api.assignment import Credit, FromNode, LogChunk, ManagerAddr, ToNode
 from cluster.api.contracts import Caller, Dispatcher, Frame, RaftPeer, Streams
 from cluster.api.errors import Fenced, ShoalError, Unavailable
-from cluster.rpc.client import Remote
+from cluster.rpc.client import Remote, RpcError
 from cluster.rpc.pool import Remotes
 from worker.lines import Line, line_over
 
@@ -69,19 +69,20 @@ async def ask_leader(
 
 def raft_dial(
     remotes: Remotes, fenced: Callable[[str], None] = lambda _: None
-) -> Callable[[str], AbstractAsyncContextManager[Callable[[bytes], Awaitable[None]]]]:
+) -> Callable[[str, Callable[[], None]], AbstractAsyncContextManager[Callable[[bytes], Awaitable[None]]]]:
     """How a member connects to a peer: one stream of frames, as `manager.raft.transport` wants it.
 
     `fenced` is told of an address whose manager says that the swarm went on without us.
     """
 
     @asynccontextmanager
-    async def dial(address: str) -> AsyncIterator[Callable[[bytes], Awaitable[None]]]:
+    async def dial(address: str, ended: Callable[[], None]) -> AsyncIterator[Callable[[bytes], Awaitable[None]]]:
         remote = remotes.to(address)
         await remote.reach(within=_REACH_WITHIN)  # otherwise the first frame would seem sent, and every try a success
-        stream = _FrameStream(remote)
+        stream = _FrameStream(remote, ended)
         try:
             yield stream.send
+            stream.heed_refusal()
         except Fenced:
             fenced(address)
             raise
@@ -94,9 +95,11 @@ def raft_dial(
 class _FrameStream:
     """Frames into one call, as fast as the transport takes them."""
 
-    def __init__(self, remote: Remote) -> None:
+    def __init__(self, remote: Remote, ended: Callable[[], None]) -> None:
         self._waiting: asyncio.Queue[Frame | None] = asyncio.Queue(64)
         self._call = asyncio.ensure_future(remote.send_all(RaftPeer.exchange, self._frames()))
+        self._ended = ended
+        self._call.add_done_callback(self._tell)
 
     async def send(self, body: bytes) -> None:
         if self._call.done():
@@ -115,7 +118,16 @@ class _FrameStream:
             self._call.result()
             raise Unavailable("the peer ended the stream")
 
+    def _tell(self, _: object) -> None:
+        self._ended()
+
+    def heed_refusal(self) -> None:
+        """Raises what the peer refused us with, if that is how it ended; a connection that broke is just made again."""
+        if self._call.done() and not isinstance(refusal := self._call.exception(), RpcError | None):
+            raise refusal
+
     async def close(self) -> None:
+        self._call.remove_done_callback(self._tell)
         self._call.cancel()
         await asyncio.wait([self._call])
         if not self._call.cancelled():

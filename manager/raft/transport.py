@@ -1,7 +1,7 @@
 """One outgoing stream to each peer, kept up for as long as there is something to say. What a connection is, `dial` knows.
 
 Consensus survives loss, so nothing here is repeated: what does not fit, or was waiting when a connection broke, is dropped and
-reported, and the core starts asking again what the peer has.
+reported, and the core starts asking again what the peer has. One that ends while nobody speaks loses nothing: it is made again when needed.
 """
 
 import asyncio
@@ -17,8 +17,10 @@ from manager.raft.core.membership import MemberId
 log = logging.getLogger(__name__)
 
 SendFrame = Callable[[bytes], Awaitable[None]]
-Dial = Callable[[str], AbstractAsyncContextManager[SendFrame]]
-"""Connects to an address. Inside the context the value sends one frame and returns when more may be sent; both raise when it fails."""
+Dial = Callable[[str, Callable[[], None]], AbstractAsyncContextManager[SendFrame]]
+"""Connects to an address. Inside the context the value sends one frame and returns when more may be sent; both raise when it fails. What is
+given beside the address is called if the connection ends meanwhile: who has nothing to say for long would not notice.
+"""
 
 MAX_QUEUED_BYTES = 16 * 1024 * 1024
 IDLE_SECONDS = 60.0
@@ -33,6 +35,7 @@ class Link:
         self._frames: deque[bytes] = deque()
         self._bytes = 0
         self._news = asyncio.Event()
+        self._is_broken = False
 
     def put(self, frame: bytes, *, limit: int) -> bool:
         """False if too much waits already."""
@@ -54,14 +57,28 @@ class Link:
             await self._news.wait()
 
     async def wait_frame_for(self, seconds: float) -> bool:
-        """False if nothing came in that time."""
-        if not self._frames:  # the common case, a frame is there, costs no timer
+        """False if nothing came in that time, or the connection ended before."""
+        if not self._frames and not self._is_broken:  # the common case, a frame is there, costs no timer
             try:
                 async with asyncio.timeout(seconds):
-                    await self.wait_frame()
+                    await self._wait_news()
             except TimeoutError:
                 return False
-        return True
+        return not self._is_broken
+
+    async def _wait_news(self) -> None:
+        while not self._frames and not self._is_broken:
+            self._news.clear()
+            await self._news.wait()
+
+    def begin(self) -> None:
+        """A connection is being made."""
+        self._is_broken = False
+
+    def end(self) -> None:
+        """The connection is over; what waits goes over the next one."""
+        self._is_broken = True
+        self._news.set()
 
     def clear(self) -> None:
         self._frames.clear()
@@ -120,7 +137,8 @@ class PeerStreams:
         while True:
             await link.wait_frame()
             try:
-                async with self._dial(link.address) as send_frame:
+                link.begin()
+                async with self._dial(link.address, link.end) as send_frame:
                     while await link.wait_frame_for(self._idle_seconds):
                         await send_frame(link.take())
                         backoff.reset()

@@ -22,10 +22,12 @@ class Wire:
         self.closed = 0
         self.broken = False
         self.stuck: asyncio.Event | None = None
+        self.hang_up: Callable[[], None] = lambda: None
 
     @asynccontextmanager
-    async def dial(self, address: str) -> AsyncIterator[Callable[[bytes], Awaitable[None]]]:
+    async def dial(self, address: str, ended: Callable[[], None]) -> AsyncIterator[Callable[[bytes], Awaitable[None]]]:
         self.dialled.append(address)
+        self.hang_up = ended
         if self.broken:
             raise ConnectionRefusedError(address)
 
@@ -143,3 +145,22 @@ def test_a_connection_that_nobody_uses_is_closed_and_opened_when_needed() -> Non
         assert len(wire.arrived) == 2
 
     with_streams(check, idle_seconds=10.0)
+
+
+def test_a_connection_that_ended_while_there_was_nothing_to_say_loses_nothing() -> None:
+    """A peer that was restarted must hear the first request for its vote."""
+
+    async def check(wire: Wire, streams: PeerStreams) -> None:
+        dropped: list[MemberId] = []
+        streams.report_drops_to(dropped.append)
+        streams.send(B, "here", [b"1"])
+        await asyncio.sleep(0.1)
+        wire.hang_up()
+        await asyncio.sleep(0.1)
+        assert (wire.closed, wire.dialled) == (1, ["here"]), "there is nothing to say yet"
+        streams.send(B, "here", [b"2"])
+        await asyncio.sleep(0.01)
+        assert wire.arrived == [("here", b"1"), ("here", b"2")]
+        assert (wire.dialled, dropped) == (["here", "here"], [])
+
+    with_streams(check)
