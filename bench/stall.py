@@ -1,7 +1,7 @@
 """How long a manager's event loop is silent at 100,000 tasks: while it makes and places them and takes snapshots of them, while a new
 member reads such a snapshot, and while a leader begins anew with all of it.
 
-    python -m bench.stall [--tasks 100000]
+    python -m bench.stall [--tasks 100000] [--rounds 3]
 
 The real driver, LMDB with real syncs, the store and the leader's loops; the workers are nodes that say nothing. The member that reads the
 snapshot lives in the loop of the one that sends it, so that phase shows both together. A stall that reaches the election timeout of 600 ms
@@ -143,23 +143,29 @@ async def measure(folder: Path, tasks: int) -> dict[str, list[float]]:
     return found
 
 
-def show(found: dict[str, list[float]]) -> list[Figure]:
+def show(rounds: list[dict[str, list[float]]]) -> list[Figure]:
+    """All rounds' stalls in one table; the worst of each round as the samples."""
     print(f"\n{'stalls of the loop, in ms':<28}" + "".join(f"{f'<= {bound}':>9}" for bound in BOUNDS) + f"{'more':>8}{'worst':>9}")
-    for phase, stalls in found.items():
+    for phase in rounds[0]:
+        stalls = [stall for one in rounds for stall in one[phase]]
         below = [sum(low < stall <= high for stall in stalls) for low, high in zip((-1, *BOUNDS), (*BOUNDS, 1e9), strict=False)]
         print(f"{phase:<28}" + "".join(f"{count:>9}" for count in below) + f"{max(stalls):>8.0f}")
     return [
-        Figure(f"stall.worst_ms: {phase}", "ms", [max(stalls)], target=f"< {ELECTION_MS} (election timeout)")
-        for phase, stalls in found.items()
+        Figure(f"stall.worst_ms: {phase}", "ms", [max(one[phase]) for one in rounds], target=f"< {ELECTION_MS} (election timeout)")
+        for phase in rounds[0]
     ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="shoal-bench-stall-", dir="/var/tmp") as folder:
-        publish("stall", show(uvloop.run(measure(Path(folder), asked.tasks))))
+    rounds = []
+    for _ in range(asked.rounds):
+        with tempfile.TemporaryDirectory(prefix="shoal-bench-stall-", dir="/var/tmp") as folder:
+            rounds.append(uvloop.run(measure(Path(folder), asked.tasks)))
+    publish("stall", show(rounds))
 
 
 if __name__ == "__main__":
