@@ -5,6 +5,8 @@ address, and the node goes there itself. During an election both kinds wait for 
 
 What was passed on once is not passed on again, nor does it wait: whoever passed it on asks elsewhere as soon as another one leads, and may
 have told its client of a refusal there by the time that a second way to the leader would do what was refused.
+
+For the same reason commands name the term that they were sent in: a leader that lost and won an election meanwhile does not do late ones.
 """
 
 import asyncio
@@ -14,6 +16,7 @@ from contextlib import aclosing
 from typing import Any, Protocol, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from cluster.aio.supervise import first_of
 from cluster.api.assignment import FromNode, LogOrder, ToNode
@@ -66,6 +69,10 @@ class Leadership(Protocol):
         """Where the leader is; empty if none is known, or if it is this node."""
         ...
 
+    def term(self) -> int:
+        """The term of that leader."""
+        ...
+
     async def wait_leader(self) -> None:
         """Wait for a leader to be known. Raises NoLeader, with the reason, once that is hopeless."""
         ...
@@ -85,7 +92,7 @@ class Gateway:
     def __init__(self, leadership: Leadership, remotes: Remotes) -> None:
         self._leadership = leadership
         self._remotes = remotes
-        self._bundles = Bundles(lambda address, commands: self._ask(address, ControlAPI.execute, commands))
+        self._bundles = Bundles(self._ask_bundle)
 
     # -- passed on ---------------------------------------------------------------------------------------------------------------
     async def have_executed(self, caller: Caller, request: Command) -> Outcome:
@@ -142,9 +149,15 @@ class Gateway:
             raise NoLeader(f"{address} does not lead any more")
         return answers[0]
 
+    async def _ask_bundle(self, address: str, commands: Commands) -> tuple[Answer, ...]:
+        return await self._ask(address, ControlAPI.execute, replace(commands, term=self._leadership.term()))
+
     # -- what was passed on to this manager: done now, or not at all --------------------------------------------------------------
     async def execute(self, caller: Caller, request: Commands) -> tuple[Answer, ...]:
-        control = self._now_here().control
+        leading = self._now_here()
+        if request.term not in (0, leading.term):
+            raise NoLeader(f"this was for the leader of term {request.term}, and this is term {leading.term}")
+        control = leading.control
         async with asyncio.TaskGroup() as group:
             answers = [group.create_task(_answer(control, caller, encoded)) for encoded in request.encoded]
         return tuple(answer.result() for answer in answers)

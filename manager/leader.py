@@ -36,6 +36,7 @@ class LoopStuck(RuntimeError):
 class Leading(Struct, frozen=True, kw_only=True):
     """A term of leadership: what serves the calls that only a leader answers, and its loops."""
 
+    term: int
     control: Control
     certificates: CertificateService
     dispatcher: Dispatcher

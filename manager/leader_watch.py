@@ -69,6 +69,9 @@ class LeaderWatch:
             return ""
         return self._raft.address_of(leader) or ""
 
+    def term(self) -> int:
+        return self._raft.leadership.value.term
+
     async def wait_leader(self) -> None:
         """Wait for a leader to be known; raises NoLeader once there was none for too long."""
         while self._leading is None and not self.leader_addr():

@@ -232,7 +232,7 @@ class Manager:
     async def _lead(self, term: int) -> None:
         """Run the leader's loops until the leadership of this term is over."""
         log.info("leading in term %d, from version %d on", term, self._store.snapshot.version)
-        leading = self._build()
+        leading = self._build(term)
         self._watch.lead(leading)
         try:
             await first_of(lambda: lead(leading, self._parts.clock, give_up=self._raft.step_down), lambda: self._wait_past(term))
@@ -244,7 +244,7 @@ class Manager:
             if now.term != term or not now.is_established:
                 return
 
-    def _build(self) -> Leading:
+    def _build(self, term: int) -> Leading:
         parts = self._parts
         dispatcher = LeaderDispatcher(
             store=self._store,
@@ -260,6 +260,7 @@ class Manager:
         orchestrator = Orchestrator(self._store, self._proposer, parts.clock, parts.draw_id)
         control = Control(store=self._store, proposer=self._proposer, catch_up=self.read)
         return Leading(
+            term=term,
             control=control,
             guests=GuestDesk(control=control, store=self._store, clock=parts.clock),
             certificates=CertificateService(

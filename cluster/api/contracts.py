@@ -47,9 +47,10 @@ class Frame(Struct, frozen=True, gc=False, array_like=True):
 
 
 class Commands(Struct, frozen=True, gc=False, array_like=True):
-    """Each is MessagePack of a `Command`."""
+    """Each is MessagePack of a `Command`. They are for the leader of this term (0: of any), and for no later one."""
 
     encoded: tuple[bytes, ...]
+    term: int = 0
 
 
 class Answer(Struct, frozen=True, gc=False, array_like=True):

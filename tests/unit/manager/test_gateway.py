@@ -21,7 +21,7 @@ from manager.leader import Leading
 
 ME = Caller(node_id="m3", role=Role.MANAGER)
 COMMAND = RemoveNode(id="n1")
-ENCODED = Commands((msgspec.msgpack.encode(COMMAND),))
+ENCODED = Commands((msgspec.msgpack.encode(COMMAND),), term=4)
 HOPELESS = "hopeless"
 DONE = Outcome(id="n1", version=7)
 
@@ -42,6 +42,9 @@ class Cluster:
 
     def leader_addr(self) -> str:
         return self.leader.value
+
+    def term(self) -> int:
+        return 4
 
     async def wait_leader(self) -> None:
         async for leader in self.leader.values():
@@ -193,7 +196,7 @@ class Choosy:
 
 async def test_of_several_commands_each_has_an_answer_of_its_own() -> None:
     cluster = Cluster()
-    leading = SimpleNamespace(control=Choosy())
+    leading = SimpleNamespace(control=Choosy(), term=4)
     cluster.leading = lambda: cast("Leading", leading)  # type: ignore[method-assign]
     encode = msgspec.msgpack.encode
     asked = (encode(RemoveNode(id="n1")), encode(RemoveNode(id="n2")), b"\x93", encode(RemoveSecret(id="s1")), encode(RemoveNode(id="n3")))
@@ -201,3 +204,12 @@ async def test_of_several_commands_each_has_an_answer_of_its_own() -> None:
     assert [answer.outcome and answer.outcome.id for answer in answers] == ["n1", None, None, None, "n3"]
     assert [answer.code for answer in answers] == ["", "precondition", "invalid", "internal", ""]
     assert answers[1].text == "n2 is a manager"
+
+
+async def test_what_was_late_is_not_done_by_a_leader_that_lost_and_won_an_election_meanwhile() -> None:
+    """Its sender has asked the leader between, and told its client what that one said."""
+    cluster = Cluster()
+    leading = SimpleNamespace(control=Choosy(), term=6)
+    cluster.leading = lambda: cast("Leading", leading)  # type: ignore[method-assign]
+    with pytest.raises(NoLeader, match="for the leader of term 4, and this is term 6"):
+        await cluster.gateway.execute(ME, ENCODED)

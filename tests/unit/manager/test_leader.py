@@ -26,6 +26,7 @@ from manager.store.store import Store
 def leading(*loops: Callable[[], Awaitable[None]], rounds: Rounds) -> Leading:
     """Only its loops: nobody calls the rest."""
     return Leading(
+        term=1,
         control=cast("Control", None),
         certificates=cast("CertificateService", None),
         dispatcher=cast("Dispatcher", None),
