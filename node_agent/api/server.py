@@ -76,10 +76,14 @@ class ApiServer:
         """Every connection is a child of this call and ends with it."""
         loop, hangups, open_wires = asyncio.get_running_loop(), Hangups(), set[Wire]()
         servers: list[asyncio.Server] = []
+        is_ending = asyncio.Event()
         try:
             async with asyncio.TaskGroup() as connections:
 
                 def converse(wire: Wire) -> None:
+                    if is_ending.is_set():  # it was taken just before the listeners were closed
+                        wire.abort()
+                        return
                     open_wires.add(wire)
                     connections.create_task(self._converse(wire)).add_done_callback(lambda _: open_wires.discard(wire))
 
@@ -89,10 +93,13 @@ class ApiServer:
                         servers.append(await loop.create_unix_server(make, sock=sock, backlog=BACKLOG))
                     else:
                         servers.append(await loop.create_server(make, sock=sock, backlog=BACKLOG))
-                await loop.create_future()
+                try:
+                    await loop.create_future()
+                finally:
+                    is_ending.set()
+                    for server in servers:
+                        server.close()
         finally:
-            for server in servers:
-                server.close()
             for wire in open_wires:
                 wire.abort()
             hangups.close()
