@@ -13,6 +13,7 @@ from cluster.api.objects import Network, Task
 from cluster.api.specs import IPAMConfig, NetworkSpec
 from cluster.api.states import Kind, TaskState
 from manager.controlapi.admission import Admission
+from manager.controlapi.references import ingress_network
 from manager.controlapi.validate_names import check_labels, check_name
 from manager.store.snapshot import Snapshot
 
@@ -26,7 +27,7 @@ def create(now: Snapshot, command: CreateNetwork) -> Admission:
     _check_spec(spec)
     if now.named(Kind.NETWORK, spec.name) is not None:
         raise Conflict(f"network with name {spec.name} already exists")
-    if spec.ingress and (present := _ingress(now)) is not None:
+    if spec.ingress and (present := ingress_network(now)) is not None:
         raise Conflict(f"ingress network ({present.id}) is already present")
     _check_overlaps(now, spec)
     return Admission(id=command.id, changes=(Put(object=Network(id=command.id, spec=spec)),), warnings=_warnings(spec))
@@ -51,10 +52,6 @@ def remove(now: Snapshot, command: RemoveNetwork) -> Admission:
         gone = Put(object=replace(present, leaving=True), base=present.version)
     changes = (gone, Remember(request_id=present.id, object_id=present.id))
     return Admission(id=present.id, changes=changes)
-
-
-def _ingress(now: Snapshot) -> Network | None:
-    return next((network for network in now.networks.values() if network.spec.ingress), None)
 
 
 def _publisher(now: Snapshot) -> str | None:

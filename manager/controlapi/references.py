@@ -52,7 +52,7 @@ def expected(now: Snapshot, service_id: Id, spec: ServiceSpec) -> tuple[Change, 
             _check_existing(now, kind, wanted)
             changes += [Expect(kind=kind, id=object_id) for object_id in wanted]
     if any(port.publish_mode == "ingress" for port in ports_of(spec)):
-        changes.append(Expect(kind=Kind.NETWORK, id=_ingress(now)))
+        changes.append(Expect(kind=Kind.NETWORK, id=_needed_ingress(now)))
     if published := tuple(port for port in ports_of(spec) if port.published_port):
         for port in published:
             _check_free(now, service_id, port)
@@ -60,13 +60,18 @@ def expected(now: Snapshot, service_id: Id, spec: ServiceSpec) -> tuple[Change, 
     return tuple(changes)
 
 
-def _ingress(now: Snapshot) -> Id:
-    found = next((network.id for network in now.networks.values() if network.spec.ingress and not network.leaving), None)
+def ingress_network(now: Snapshot) -> Network | None:
+    """There is one at most, and none after somebody removed it."""
+    return next((network for network in now.networks.values() if network.spec.ingress), None)
+
+
+def _needed_ingress(now: Snapshot) -> Id:
+    found = ingress_network(now)
     if found is None:
         raise FailedPrecondition(
             "service needs ingress network, but no ingress network is present: create one with network create --driver overlay --ingress"
         )
-    return found
+    return found.id
 
 
 def _check_existing(now: Snapshot, kind: Kind, wanted: dict[Id, str]) -> None:

@@ -87,13 +87,13 @@ class ApiServer:
                     open_wires.add(wire)
                     connections.create_task(self._converse(wire)).add_done_callback(lambda _: open_wires.discard(wire))
 
-                for sock, tls in sockets:
-                    make = partial(_make_wire, hangups, converse, tls)
-                    if sock.family == socket.AF_UNIX:
-                        servers.append(await loop.create_unix_server(make, sock=sock, backlog=BACKLOG))
-                    else:
-                        servers.append(await loop.create_server(make, sock=sock, backlog=BACKLOG))
                 try:
+                    for sock, tls in sockets:
+                        make = partial(_make_wire, hangups, converse, tls)
+                        if sock.family == socket.AF_UNIX:
+                            servers.append(await loop.create_unix_server(make, sock=sock, backlog=BACKLOG))
+                        else:
+                            servers.append(await loop.create_server(make, sock=sock, backlog=BACKLOG))
                     await loop.create_future()
                 finally:
                     is_ending.set()
