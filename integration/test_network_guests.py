@@ -34,9 +34,9 @@ def swarm(archive: Path) -> Iterator[tuple[Daemon, Daemon]]:
 
 
 def guests(manager: Daemon) -> dict[str, str]:
-    """Name -> address, as the network shows them."""
+    """Name -> address, as the network shows them beside the service's tasks."""
     shown = json.loads(manager.docker("network", "inspect", "front"))[0]["Containers"] or {}
-    return {one["Name"]: one["IPv4Address"].partition("/")[0] for one in shown.values()}
+    return {one["Name"]: one["IPv4Address"].partition("/")[0] for one in shown.values() if not one["Name"].startswith("web.")}
 
 
 def asked(daemon: Daemon, container: str, name: str) -> str:
@@ -50,6 +50,8 @@ def test_a_container_reaches_services_by_name_and_gives_its_address_back(swarm: 
     address = guests(manager)["box"]
     shown = json.loads(daemon.docker("inspect", "box"))[0]["NetworkSettings"]["Networks"]
     assert {name: one["IPAddress"] for name, one in shown.items()} == {"front": address}
+    on_network = json.loads(daemon.docker("network", "inspect", "front"))[0]["Containers"] if by == 0 else {}
+    assert by or set(on_network) == set(daemon.docker("ps", "-q", "--no-trunc", "--filter", "network=front").split())
     for _ in range(4):
         wait_until(lambda: asked(daemon, "box", "web").startswith("hello from "), what="the service answers", seconds=15)
 

@@ -180,7 +180,7 @@ def _answering(
     meeting = Meeting(link, crossings, our_socket=_socket_path(config) if config.socket_rewrite else None)
     metrics = Metrics([NodeCollector(VERSION, lambda: swarm.state, swarm.live_tasks), SwarmCollector(swarm.latest, swarm.raft_status)])
     nouns = (
-        System(product, link, swarm),
+        System(product, link, swarm, hostname=config.hostname),
         Events(link, events, clock, show=meeting.show_event, engine_name=crossings.engine_name),
         Services(swarm),
         Logs(swarm, clock),
@@ -191,7 +191,7 @@ def _answering(
         Files(swarm, Kind.CONFIG),
         SwarmNoun(swarm),
         ClusterNoun(swarm, product=VERSION),
-        Networks(swarm, link, clock),
+        Networks(swarm, link, clock, crossings),
         meeting,
         metrics,
     )

@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from cluster.api.errors import ShoalError
+from node_agent.api.container_lists import TASK_LABEL, asked_of_engine
 from node_agent.api.engine_link import EngineLink, segment
 from node_agent.api.filters import Filters
 from node_agent.api.messages import ApiRequest, ApiResponse, EngineReply, PassToEngine, Response, json_response
@@ -24,7 +25,6 @@ from node_agent.api.versions import ApiVersion
 Json = Mapping[str, Any]
 
 ENGINE_SOCKETS = frozenset({"/var/run/docker.sock", "/run/docker.sock"})
-TASK_LABEL = "shoal.cluster"  # on each container of a task
 SHADOW_LABEL = "shoal.network"  # on each bridge that stands for a network of the cluster
 SHADOW_PREFIX = "shoal-"
 _CHOOSES_MAC = ApiVersion(1, 44)
@@ -254,8 +254,8 @@ class Meeting:
     def routes(self) -> Sequence[Route]:
         return [
             Route("POST", "/containers/create", self.create),
-            Route("GET", "/containers/json", self.show_containers),
-            Route("GET", "/containers/{id}/json", self.show_containers),
+            Route("GET", "/containers/json", self.list_containers),
+            Route("GET", "/containers/{id}/json", self.inspect_container),
             Route("POST", "/containers/prune", self.pruning(CONTAINERS)),
             Route("POST", "/networks/prune", self.pruning(NETWORKS)),
             Route("POST", "/networks/{id:*}/connect", self.connect),
@@ -284,16 +284,23 @@ class Meeting:
 
         return PassToEngine(body=msgspec.json.encode(changed), reply=withdrawn_if_refused)
 
-    async def show_containers(self, _: ApiRequest) -> Response:
-        return PassToEngine(reply=self._renamed)
+    async def list_containers(self, request: ApiRequest) -> Response:
+        asked = asked_of_engine(request.query, self._crossings.engine_name)
 
-    async def _renamed(self, reply: EngineReply) -> ApiResponse:
-        if not reply.ok or f'"{SHADOW_PREFIX}'.encode() not in reply.body:
-            return reply.respond()
-        said = reply.json()
-        if isinstance(said, list):
-            return json_response([shown_container(container, self._crossings) for container in said])
-        return json_response(shown_container(said, self._crossings))
+        async def meant(reply: EngineReply) -> ApiResponse:
+            if not reply.ok or (asked.tasks is None and not _names_a_shadow(reply)):
+                return reply.respond()
+            return json_response([shown_container(one, self._crossings) for one in reply.json() or () if asked.meant(one)])
+
+        return PassToEngine(query=asked.query, reply=meant)
+
+    async def inspect_container(self, _: ApiRequest) -> Response:
+        async def renamed(reply: EngineReply) -> ApiResponse:
+            if not reply.ok or not _names_a_shadow(reply):
+                return reply.respond()
+            return json_response(shown_container(reply.json(), self._crossings))
+
+        return PassToEngine(reply=renamed)
 
     async def connect(self, request: ApiRequest) -> Response:
         body = await request.json(dict[str, Any])
@@ -359,6 +366,10 @@ class Meeting:
                 reclaimed += thing.get("SizeRw") or 0
         report: dict[str, Any] = {kind.report: deleted or None}
         return json_response({**report, "SpaceReclaimed": reclaimed} if kind is CONTAINERS else report)
+
+
+def _names_a_shadow(reply: EngineReply) -> bool:
+    return f'"{SHADOW_PREFIX}'.encode() in reply.body
 
 
 def _is_prunable(thing: Json, kind: Prunable, filters: Filters, before: int | None) -> bool:

@@ -1,6 +1,6 @@
 """`/networks`: one list of two worlds. Overlays of the swarm are ours, all else is the engine's; our shadow bridges are hidden."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -15,24 +15,25 @@ from cluster.api.states import Kind
 from manager.store.snapshot import Snapshot
 from node_agent.api import views
 from node_agent.api.backend import LocalState, Swarm
+from node_agent.api.crossings import SHADOW_LABEL, Crossings
 from node_agent.api.edge import as_value, look_up
-from node_agent.api.engine_link import EngineDown, EngineLink
+from node_agent.api.engine_link import EngineDown, EngineLink, segment
 from node_agent.api.filters import Filters
 from node_agent.api.messages import ApiRequest, ApiResponse, EngineReply, PassToEngine, Response, json_response, no_content
 from node_agent.api.routing import Route
 
 _FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
-SHADOW_LABEL = "shoal.network"
 _LEAVE_WITHIN = 1.5
 
 
 class Networks:
     """The noun's handlers: this node's swarm beside its engine."""
 
-    def __init__(self, swarm: Swarm, link: EngineLink, clock: Clock) -> None:
+    def __init__(self, swarm: Swarm, link: EngineLink, clock: Clock, crossings: Crossings) -> None:
         self._swarm = swarm
         self._link = link
         self._clock = clock
+        self._crossings = crossings
 
     def routes(self) -> Sequence[Route]:
         return (
@@ -75,10 +76,21 @@ class Networks:
             raise NotFound(f"network {reference} not found")
 
         if found is not None and now is not None:
-            return json_response(views.network(found, now, verbose=request.query.flag("verbose")))
+            containers = {**await self._containers_here(found), **views.guests_elsewhere(found, self._swarm.node_id)}
+            return json_response(views.network(found, now, containers=containers, verbose=request.query.flag("verbose")))
         if scope in {"swarm", "global"}:
             raise NotFound(f"network {reference} not found")
         return PassToEngine(reply=prefer_exact)
+
+    async def _containers_here(self, network: Network) -> Mapping[str, Any]:
+        """This node's containers on an overlay, tasks' and others', by their ids: the engine has them on our bridge."""
+        if (bridge := self._crossings.engine_name(network.id)) is None:
+            return {}
+        try:
+            reply = await self._link.call("GET", f"/networks/{segment(bridge)}")
+        except EngineDown:
+            return {}
+        return (reply.json().get("Containers") or {}) if reply.ok else {}
 
     async def create(self, request: ApiRequest) -> Response:
         raw = await request.json(dict[str, Any])

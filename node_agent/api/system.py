@@ -52,8 +52,9 @@ class SwarmStatus(Protocol):
 class System:
     """The noun's handlers."""
 
-    def __init__(self, product: Product, link: EngineLink, swarm: SwarmStatus) -> None:
-        self._product, self._link, self._swarm = product, link, swarm
+    def __init__(self, product: Product, link: EngineLink, swarm: SwarmStatus, *, hostname: str = "") -> None:
+        """`hostname`: what this node is called in the swarm, if not by the host's name: tools look it up there by /info's `Name`."""
+        self._product, self._link, self._swarm, self._hostname = product, link, swarm, hostname
 
     def routes(self) -> Sequence[Route]:
         return [
@@ -99,7 +100,7 @@ class System:
                 return reply.respond()
             engine = reply.json()
         debug = logging.getLogger().isEnabledFor(logging.DEBUG)
-        return json_response(info_view(engine, swarm, warnings, encryption=self._product.encryption, debug=debug))
+        return json_response(info_view(engine, swarm, warnings, encryption=self._product.encryption, debug=debug, hostname=self._hostname))
 
 
 def version_view(engine: Mapping[str, Any], product: Product, *, trouble: str = "") -> Mapping[str, Any]:
@@ -120,11 +121,18 @@ def version_view(engine: Mapping[str, Any], product: Product, *, trouble: str = 
 
 
 def info_view(
-    engine: Mapping[str, Any], swarm: Mapping[str, Any], warnings: Sequence[str], *, encryption: str = "none", debug: bool = False
+    engine: Mapping[str, Any],
+    swarm: Mapping[str, Any],
+    warnings: Sequence[str],
+    *,
+    encryption: str = "none",
+    debug: bool = False,
+    hostname: str = "",
 ) -> Mapping[str, Any]:
     """The engine's /info in which `Swarm` is wholly ours, either may debug, both have warned, and what encrypts overlays is named."""
     return {
         **engine,
+        **({"Name": hostname} if hostname else {}),
         "Debug": debug or bool(engine.get("Debug")),
         "SecurityOptions": [*(engine.get("SecurityOptions") or ()), f"name=overlay-encryption,driver={encryption}"],
         "Swarm": swarm,

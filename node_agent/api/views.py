@@ -9,10 +9,12 @@ import msgspec
 from msgspec.structs import replace
 
 from cluster.api.endpoint import Guest
+from cluster.api.ids import Id
 from cluster.api.objects import (
     Attachment,
     Cluster,
     Config,
+    ContainerStatus,
     Endpoint,
     Network,
     Node,
@@ -125,8 +127,8 @@ def _endpoint(row: Service) -> Json:
     ports = (*endpoint.ports, *(port for port in endpoint.spec.ports if port.publish_mode == "host"))
     if ports:
         shown["Ports"] = [_port(port) for port in ports]
-    if endpoint.virtual_ips:
-        shown["VirtualIPs"] = [{"NetworkID": vip.network_id, **({"Addr": vip.addr} if vip.addr else {})} for vip in endpoint.virtual_ips]
+    if vips := [{"NetworkID": vip.network_id, "Addr": vip.addr} for vip in endpoint.virtual_ips if vip.addr]:
+        shown["VirtualIPs"] = vips  # none for dnsrr: clients parse each address
     return shown
 
 
@@ -202,8 +204,8 @@ def _task_status(row: Task, now: Snapshot) -> Json:
     shown: Json = {"Timestamp": timestamp(status.timestamp), "State": status.state.wire, "Message": status.message}
     if status.err:
         shown["Err"] = status.err
-    if status.container is not None:
-        container = status.container
+    if status.container is not None or status.state >= TaskState.PREPARING:  # there from the moment that a node has the task in hand
+        container = status.container or ContainerStatus()
         shown["ContainerStatus"] = {"ContainerID": container.container_id, "PID": container.pid, "ExitCode": container.exit_code}
     shown["PortStatus"] = {"Ports": [_port(port) for port in status.ports]} if status.ports else {}
     return shown
@@ -275,7 +277,7 @@ def config(row: Config) -> Json:
     return {**_head(row), "Spec": spec}
 
 
-def network(row: Network, now: Snapshot, *, verbose: bool = False) -> Json:
+def network(row: Network, now: Snapshot, *, containers: Mapping[str, Json] | None = None, verbose: bool = False) -> Json:
     """As `GET /networks` shows an overlay of the swarm."""
     ipam: Json = {"Driver": "default", "Options": None, "Config": None}
     if row.spec.ipam is not None:
@@ -297,7 +299,7 @@ def network(row: Network, now: Snapshot, *, verbose: bool = False) -> Json:
         "Ingress": row.spec.ingress,
         "ConfigFrom": {"Network": ""},
         "ConfigOnly": False,
-        "Containers": {guest.id: _guest(guest, row) for guest in row.guests} or None,
+        "Containers": containers or None,
         "Options": _network_options(row),
         "Labels": dict(row.spec.labels),
     }
@@ -306,6 +308,11 @@ def network(row: Network, now: Snapshot, *, verbose: bool = False) -> Json:
     if verbose:
         shown["Services"] = _services_on(row, now)
     return shown
+
+
+def guests_elsewhere(row: Network, node_id: Id) -> dict[str, Json]:
+    """Containers that joined by themselves on other nodes, by what the managers know them by: no engine here has their ids."""
+    return {guest.id: _guest(guest, row) for guest in row.guests if guest.node_id != node_id}
 
 
 def _guest(guest: Guest, row: Network) -> Json:

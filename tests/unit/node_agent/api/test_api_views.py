@@ -4,9 +4,24 @@ import json
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from cluster.api.changes import ChangeSet, Put
-from cluster.api.objects import Cluster, Node, NodeStatus, RaftMember, RootCA, Secret, Service, Task, TaskStatus
+from cluster.api.endpoint import Guest
+from cluster.api.objects import (
+    Cluster,
+    Endpoint,
+    Network,
+    Node,
+    NodeStatus,
+    RaftMember,
+    RootCA,
+    Secret,
+    Service,
+    Task,
+    TaskStatus,
+    VirtualIP,
+)
 from cluster.api.specs import (
     SECOND,
     ContainerSpec,
@@ -96,6 +111,30 @@ def test_the_slots_of_jobs_count_from_zero() -> None:
     shown = [views.task(now.tasks[task_id], now) for task_id in ("t1", "t2")]
     assert [one.get("Slot") for one in shown] == [None, 1]
     assert [one["JobIteration"] for one in shown] == [{"Index": 0}, {"Index": 0}]
+
+
+def test_a_task_has_a_container_status_from_when_a_node_has_it_in_hand() -> None:
+    now = holding(READY, service(ServiceMode(replicated=ReplicatedMode(replicas=2))))
+    shown = {state: views.task(task(1, state), now)["Status"].get("ContainerStatus") for state in TaskState}
+    assert [state for state, status in shown.items() if status is None] == [state for state in TaskState if state < TaskState.PREPARING]
+    assert shown[TaskState.REJECTED] == {"ContainerID": "", "PID": 0, "ExitCode": 0}
+
+
+def test_a_service_without_an_address_shows_none() -> None:
+    """Prometheus parses each, and one that is empty ends its discovery of all services."""
+    owner = replace(service(ServiceMode()), endpoint=Endpoint(virtual_ips=(VirtualIP(network_id="net1"),)))
+    assert "VirtualIPs" not in views.service(owner, holding(owner), version=NEW)["Endpoint"]
+    addressed = replace(owner, endpoint=Endpoint(virtual_ips=(VirtualIP(network_id="net1", addr="10.0.1.2/24"),)))
+    assert views.service(addressed, holding(owner), version=NEW)["Endpoint"]["VirtualIPs"] == [{"NetworkID": "net1", "Addr": "10.0.1.2/24"}]
+
+
+def test_a_network_shows_containers_of_other_nodes_by_what_the_managers_call_them() -> None:
+    guests = (Guest(id="g1", node_id="n1", name="here", address="10.0.1.9"), Guest(id="g2", node_id="n2", name="there", address="10.0.1.8"))
+    row = Network(id="net1", subnet="10.0.1.0/24", gateway="10.0.1.1", guests=guests)
+    there = views.guests_elsewhere(row, "n1")
+    assert {key: (one["Name"], one["IPv4Address"]) for key, one in there.items()} == {"g2": ("there", "10.0.1.8/24")}
+    assert views.network(row, holding(), containers=there)["Containers"] == there
+    assert views.network(row, holding())["Containers"] is None
 
 
 def test_a_manager_that_nobody_reaches_is_shown_so() -> None:

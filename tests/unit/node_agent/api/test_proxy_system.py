@@ -40,6 +40,11 @@ def test_info_names_what_encrypts_overlays_beside_what_the_engine_is_secured_by(
     assert info_view({}, {}, [])["SecurityOptions"] == ["name=overlay-encryption,driver=none"]
 
 
+def test_info_has_the_name_that_the_swarm_knows_this_node_by() -> None:
+    assert info_view({"Name": "host"}, {}, [], hostname="m1")["Name"] == "m1"
+    assert info_view({"Name": "host"}, {}, [])["Name"] == "host"
+
+
 def test_info_says_that_we_debug_or_that_the_engine_does() -> None:
     assert info_view({"Debug": False}, {}, [])["Debug"] is False
     assert info_view({"Debug": True}, {}, [])["Debug"] is True
