@@ -1,8 +1,9 @@
 """Commands for the leader that come at about the same time go there in one call, and come into its log together. A call between managers
 costs both of them more than ten commands do.
 
-One call is under way to a leader at a time; while it is, what comes gathers for the next. Nobody stands apart to carry the bundles: one of
-those who wait does, with what all of them want, and then the next one.
+One call is under way to a leader at a time; while it is, what comes gathers for the next, and the first that comes after it waits a moment
+for as many as were answered. Nobody stands apart to carry the bundles: one of those who wait does, with what all of them want, and then the
+next one.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from cluster.aio.company import Company
 from cluster.api.commands import Command, Outcome
 from cluster.api.contracts import Answer, Commands
 from cluster.api.errors import ShoalError, from_code
@@ -18,6 +20,8 @@ from cluster.rpc.client import RpcError
 
 MOST_COMMANDS, MOST_BYTES = 64, 1024 * 1024
 """Of one call; a command that is larger goes alone."""
+MOMENT = 0.001
+"""Seconds between two looks whether company comes."""
 
 Call = Callable[[str, Commands], Awaitable[tuple[Answer, ...]]]
 """Asks the leader at an address; an answer for each command, in order."""
@@ -60,9 +64,27 @@ class _Asked:
 class _Line:
     """What is to go to one leader."""
 
-    def __init__(self) -> None:
+    def __init__(self, moment: float) -> None:
+        self._moment = moment
         self.waiting: deque[_Asked] = deque()
         self.is_carried = False
+        self.company = Company()
+        self.came = asyncio.Event()
+        """All of the company that is waited for, perhaps."""
+
+    def join(self, asked: _Asked) -> None:
+        self.waiting.append(asked)
+        if self.company.is_there(len(self.waiting)):
+            self.came.set()
+
+    async def gather(self) -> None:
+        while not self.company.is_there(len(self.waiting)):
+            self.came.clear()
+            try:
+                async with asyncio.timeout(self._moment):
+                    await self.came.wait()
+            except TimeoutError:
+                self.company.look(len(self.waiting))
 
     def take(self) -> list[_Asked]:
         bundle: list[_Asked] = []
@@ -86,15 +108,16 @@ class _Line:
 class Bundles:
     """The ways to the leaders, by address."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, *, moment: float = MOMENT) -> None:
         self._call = call
+        self._moment = moment
         self._lines: dict[str, _Line] = {}
 
     async def ask(self, address: str, command: Command) -> Outcome:
         """Raises what the leader refuses, NoLeader or RpcError when it may have done it or not."""
-        line = self._lines.setdefault(address, _Line())
+        line = self._lines.setdefault(address, _Line(self._moment))
         asked = _Asked(_encoder.encode(command))
-        line.waiting.append(asked)
+        line.join(asked)
         try:
             await asyncio.sleep(0)  # what else came in this turn goes too
             if not line.is_carried and not asked.is_taken:
@@ -108,19 +131,20 @@ class Bundles:
                 line.waiting.remove(asked)
             if asked.carries:
                 line.relieve()
-            if not line.is_carried and not line.waiting:
-                self._lines.pop(address, None)
         return await asked.answer
 
     async def _carry(self, line: _Line, address: str) -> None:
+        await line.gather()
         bundle = line.take()
         answers: list[Outcome | ShoalError] = []
         lost: ShoalError = RpcError("whoever asked the leader for all of them was told to stop")
         try:
             said = await self._call(address, Commands(tuple(asked.encoded for asked in bundle)))
             answers = [_outcome(one) for one in said]
+            line.company.answered(len(bundle), waiting=len(line.waiting))
         except ShoalError as failed:
             lost = failed
+            line.company.part()
         finally:
             for place, asked in enumerate(bundle):
                 asked.give(answers[place] if place < len(answers) else lost)

@@ -19,7 +19,7 @@ class RaftConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     max_waiting: int = 4096  # proposals that are not applied yet
     max_waiting_bytes: int = 64 * MIB
     linger_seconds: float = 0.001  # how long the news of a commit waits for entries to ride with: who asked a follower waits too
-    gather_seconds: float = 0.005  # how long a proposal waits for company while others are on their way
+    moment_seconds: float = 0.001  # while proposals wait for company, how often one looks whether it comes
     slice_seconds: float = 0.010  # applying goes on for this long before others get their turn
     stall_seconds: float = 0.1  # a tick later than this is logged and counted
     disk_ticks: int = 20  # a write that takes longer makes a leader hand over to a member whose disk answers

@@ -71,6 +71,7 @@ class Raft:
         self._disk = DiskHealth(patience_ticks=self.config.disk_ticks, tick_seconds=self.config.tick_seconds)
         self._failure: BaseException | None = None
         self._stalls = 0
+        self._looks = False
         core = self.config.core
         self._proposals = Proposals(
             max_waiting=self.config.max_waiting, max_bytes=self.config.max_waiting_bytes, max_payload=core.max_entry_bytes
@@ -144,8 +145,6 @@ class Raft:
             raise self._failure
         events, self._inbox = self._inbox, []
         events += self._proposals.take()
-        if self._proposals.begins_to_gather():
-            loop.call_later(self.config.gather_seconds, self._let_go)
         events += self._barriers.take()
         for effect in self._core.step_all(events):
             self._perform(effect)
@@ -159,6 +158,9 @@ class Raft:
             self._barriers.applied(self._applier.applied)
             self._announce_if_established()
             self._snapshots.save_if_due()
+        if self._proposals.gathers and not self._looks:
+            self._looks = True
+            loop.call_later(self.config.moment_seconds, self._on_moment)
 
     # Doing what the core asks
 
@@ -191,8 +193,9 @@ class Raft:
             case _:
                 assert_never(effect)
 
-    def _let_go(self) -> None:
-        self._proposals.let_go()
+    def _on_moment(self) -> None:
+        self._looks = False
+        self._proposals.moment()
         self._wake.set()
 
     def _on_role(self, changed: RoleChanged) -> None:

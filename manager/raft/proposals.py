@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+from cluster.aio.company import Company
 from manager.raft.core.effects import Proposed, Refusal, Refused
 from manager.raft.core.events import ChangeMembership, Propose
 from manager.raft.core.membership import Change, MemberId
@@ -12,6 +13,8 @@ Waiter = asyncio.Future[object]
 
 FEW = 16
 """Proposals that are worth a batch of their own while others are on their way: a batch costs each member as much as some thirty entries."""
+GATHER_MOMENTS = 5
+"""What comes while others are on their way waits for company no longer."""
 
 
 class NotNow(MembershipRefused):
@@ -32,8 +35,9 @@ class Proposals:
         self._sizes: dict[int, list[int]] = {}
         self._bytes = 0
         self._request = 0
-        self._gathers = False
-        self._gathered_enough = False
+        self._company = Company()
+        self._applied_together = 0
+        self._moments = 0
 
     @property
     def waiting(self) -> int:
@@ -42,19 +46,28 @@ class Proposals:
     @property
     def may_go(self) -> bool:
         """Whether there is something for the log. While some are on their way, what comes gathers: until those are applied, or until it is
-        as many, but not a few, or until `let_go`. However many propose, there are few batches, and large ones.
+        as many, but not a few, or for `GATHER_MOMENTS`. Once they are applied, the first to come waits for as many as there were. However
+        many propose, there are few batches, and large ones.
         """
-        enough = self._gathered_enough or not self._in_log or len(self._new) >= max(FEW, len(self._in_log))
-        return bool(self._changes) or (bool(self._new) and enough)
+        return bool(self._changes) or (bool(self._new) and self._are_enough)
 
-    def begins_to_gather(self) -> bool:
-        """Told once for what is held back: whoever hears it calls `let_go` in a moment."""
-        begins = bool(self._new) and not self._gathers and not self.may_go
-        self._gathers = self._gathers or begins
-        return begins
+    @property
+    def _are_enough(self) -> bool:
+        if self._in_log:
+            return self._moments >= GATHER_MOMENTS or len(self._new) >= max(FEW, len(self._in_log))
+        return self._company.is_there(len(self._new))
 
-    def let_go(self) -> None:
-        self._gathered_enough = True
+    @property
+    def gathers(self) -> bool:
+        """Something is held back, or would be if it came now: `moment` is to be called in a moment."""
+        return not self._are_enough if self._new else not self._in_log and self._company.is_expected
+
+    def moment(self) -> None:
+        """A moment of gathering has passed."""
+        if self._in_log:
+            self._moments += 1
+        else:
+            self._company.look(len(self._new))
 
     def enter(self, payload: bytes) -> Waiter:
         """Raises `TooBusy` or `ProposalTooLarge`; else the result comes."""
@@ -73,11 +86,12 @@ class Proposals:
         return waiter
 
     def take(self) -> list[Propose | ChangeMembership]:
-        """All that came, as one event, and the membership changes; nothing unless it `may_go`."""
+        """All that came, as one event, and the membership changes; nothing unless it `may_go`. A new turn begins."""
+        self._applied_together = 0
         events: list[Propose | ChangeMembership] = []
         if self._new and self.may_go:
             new, self._new = self._new, []
-            self._gathers = self._gathered_enough = False
+            self._moments = 0
             self._request += 1
             payloads = tuple(payload for payload, _ in new)
             self._asked[self._request] = [waiter for _, waiter in new]
@@ -110,6 +124,9 @@ class Proposals:
             return
         proposed_in, size, waiter = found
         self._bytes -= size
+        self._applied_together += 1
+        if not self._in_log:
+            self._company.answered(self._applied_together, waiting=len(self._new))
         if waiter.done():
             return
         if proposed_in == term:
@@ -120,6 +137,7 @@ class Proposals:
     def lose_all(self) -> None:
         """Leadership ended: what is in the log may or may not be committed by the next leader."""
         lost, self._in_log = self._in_log, {}
+        self._company.part()
         for _, size, waiter in lost.values():
             self._bytes -= size
             if not waiter.done():

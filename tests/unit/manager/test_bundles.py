@@ -18,9 +18,9 @@ _decoder = msgspec.msgpack.Decoder(Command)
 class Leader:
     """Answers a call when it is told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, moment: float = 0) -> None:
         self.calls: list[tuple[list[str], asyncio.Future[tuple[Answer, ...]]]] = []
-        self.bundles = Bundles(self._call)
+        self.bundles = Bundles(self._call, moment=moment)
 
     async def _call(self, address: str, commands: Commands) -> tuple[Answer, ...]:
         assert address == "m1:2377"
@@ -52,6 +52,34 @@ async def test_what_comes_in_one_turn_goes_in_one_call() -> None:
     leader.grant(0)
     assert [outcome.id for outcome in await asyncio.gather(*asking)] == ["a", "b", "c"]
     assert leader.asked == [["a", "b", "c"]]
+
+
+async def test_those_that_were_answered_together_go_together_again() -> None:
+    leader = Leader(moment=60)
+    first = leader.ask("a", "b", "c")
+    await settle()
+    leader.grant(0)
+    await asyncio.gather(*first)
+    again = []
+    for name in "def":
+        again += leader.ask(name)
+        await settle()
+    leader.grant(1)
+    await asyncio.gather(*again)
+    assert leader.asked == [["a", "b", "c"], ["d", "e", "f"]]
+
+
+async def test_one_that_comes_without_them_is_not_held_back_for_long() -> None:
+    leader = Leader()
+    first = leader.ask("a", "b", "c")
+    await settle()
+    leader.grant(0)
+    await asyncio.gather(*first)
+    (alone,) = leader.ask("d")
+    assert len(leader.calls) == 1
+    await settle()
+    leader.grant(1)
+    assert (await alone).id == "d"
 
 
 async def test_while_a_call_is_under_way_what_comes_gathers_for_the_next() -> None:

@@ -11,6 +11,7 @@ from manager.raft.core.membership import MemberId, Standing
 from manager.raft.core.state import Settings
 from manager.raft.driver import bootstrap
 from manager.raft.errors import MembershipRefused, NotLeader, ProposalLost, ProposalTooLarge, StorageFull, StorageStalled, TooBusy
+from manager.raft.proposals import GATHER_MOMENTS
 from tests.sim.raft_cluster import CONFIG, Ledger, Node, cluster
 from tests.sim.virtual_time import run
 
@@ -179,7 +180,7 @@ def test_a_proposal_waits_for_company_no_longer_than_a_moment() -> None:
             lost += [asyncio.ensure_future(leader.raft.propose(b"%d" % number)) for number in range(2)]
             await asyncio.sleep(0.001)
             assert leader.raft.status().last_index == before + 1
-            await asyncio.sleep(leader.raft.config.gather_seconds)
+            await asyncio.sleep(leader.raft.config.moment_seconds * (GATHER_MOMENTS + 1))
             assert leader.raft.status().last_index == before + 3
             assert all(isinstance(one, ProposalLost) for one in await asyncio.gather(*lost, return_exceptions=True))
 
