@@ -20,7 +20,7 @@ from bench.virtual import described
 from cluster.aio.clock import SystemClock
 from cluster.aio.latest import Latest
 from cluster.aio.supervise import background
-from cluster.api.assignment import Assignments, Endpoints, LogOrder, ManagerAddr, ManagersChanged, Welcome
+from cluster.api.assignment import Assignments, Endpoints, LogOrder, ManagerAddr, ManagersChanged, ReachOrder, Welcome
 from cluster.api.errors import ShoalError
 from cluster.api.ids import Id
 from cluster.api.objects import ContainerStatus, TaskStatus
@@ -122,6 +122,8 @@ class SimulatedNode:
             self.session.endpoints_applied(message.update.version)
 
     def logs_ordered(self, order: LogOrder) -> None: ...
+
+    def reach_ordered(self, order: ReachOrder) -> None: ...
 
     def session_failed(self, error: ShoalError) -> None:
         text = f"{type(error).__name__}: {error}"

@@ -19,7 +19,7 @@ import msgspec
 from msgspec.structs import replace
 
 from cluster.aio.supervise import first_of
-from cluster.api.assignment import FromNode, LogOrder, ToNode
+from cluster.api.assignment import FromNode, LogOrder, ReachOrder, ToNode
 from cluster.api.commands import Command, Outcome
 from cluster.api.contracts import (
     AdmissionRequest,
@@ -31,6 +31,7 @@ from cluster.api.contracts import (
     CertificateRequest,
     Commands,
     ControlAPI,
+    Conversations,
     DetachRequest,
     IssuedCertificate,
     MemberAnswer,
@@ -108,6 +109,11 @@ class Gateway:
     async def order(self, caller: Caller, request: LogOrder) -> Taken:
         return await self._until_answered(
             lambda leading: leading.dispatcher.order(caller, request), lambda address: self._ask(address, Streams.order, request)
+        )
+
+    async def reach(self, caller: Caller, request: ReachOrder) -> Taken:
+        return await self._until_answered(
+            lambda leading: leading.dispatcher.reach(caller, request), lambda address: self._ask(address, Conversations.reach, request)
         )
 
     async def _until_answered(

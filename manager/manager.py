@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from random import Random
+from typing import Any
 
 from msgspec import Struct
 
@@ -18,6 +19,7 @@ from cluster.api.contracts import (
     Admitted,
     Caller,
     ControlAPI,
+    Conversations,
     Dispatcher,
     Frame,
     Guests,
@@ -58,6 +60,7 @@ from manager.recovery import is_fenced
 from manager.scheduler.loop import Scheduler
 from manager.store.snapshot import Snapshot
 from manager.store.store import Store
+from manager.switchboard import Switchboard
 
 log = logging.getLogger(__name__)
 
@@ -106,14 +109,15 @@ class Manager:
         self._proposer = GatedProposer(RaftProposer(parts.raft, parts.clock), parts.store)
         self._watch = LeaderWatch(parts.raft, parts.store, parts.clock)
         self.gateway = Gateway(self._watch, parts.remotes)
-        self.log_broker = LogBroker(
-            store=parts.store,
-            order=self.gateway.order,
-            clock=parts.clock,
-            draw_id=parts.draw_id,
-            me=Caller(node_id=parts.node_id, role=Role.MANAGER),
-            addr=lambda: parts.addr,
-        )
+        here: dict[str, Any] = {
+            "store": parts.store,
+            "clock": parts.clock,
+            "draw_id": parts.draw_id,
+            "me": Caller(node_id=parts.node_id, role=Role.MANAGER),
+            "addr": lambda: parts.addr,
+        }
+        self.log_broker = LogBroker(order=self.gateway.order, **here)
+        self.switchboard = Switchboard(order=self.gateway.reach, **here)
 
     def offer(self, server: RpcServer) -> None:
         """Serve every contract there; before the server starts."""
@@ -124,6 +128,7 @@ class Manager:
         server.offer(Guests, self.gateway, authorize=self.authorize_unless_fenced)
         server.offer(RaftPeer, self, authorize=self.authorize_peer)
         server.offer(Streams, self.log_broker)
+        server.offer(Conversations, self.switchboard)
 
     async def run(self) -> None:
         async with background(self._raft.run, self._parts.peers.run, self._watch.run, self._lead_when_elected):

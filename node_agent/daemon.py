@@ -22,6 +22,8 @@ from cluster.api.states import Kind
 from node_agent import logs, machine
 from node_agent.api.cluster import ClusterNoun
 from node_agent.api.crossings import Meeting
+from node_agent.api.door import Door
+from node_agent.api.elsewhere import Elsewhere
 from node_agent.api.engine_link import EngineLink
 from node_agent.api.engine_proxy import EngineProxy
 from node_agent.api.events import Events
@@ -113,11 +115,13 @@ async def _serve(config: Config, reload: Reload, *, sockets: Sockets, state: Sta
         log.warning("data plane: %s", data_plane.announcement)
     inventory = Inventory(engine, config, clock, linked=not data_plane.reason)
     await inventory.look()
-    async with DockerNetworks(Path(engine.address.removeprefix("unix://"))) as networks:
+    link = EngineLink(engine.address.removeprefix("unix://"))
+    async with DockerNetworks(Path(link.socket_path)) as networks:
         parts = NodeParts(
             state=state,
             engine=engine,
             networks=networks,
+            door=Door(link),
             data_plane=data_plane,
             inventory=inventory,
             clock=clock,
@@ -138,7 +142,7 @@ async def _serve(config: Config, reload: Reload, *, sockets: Sockets, state: Sta
         )
         loops = (Watchdog().run, inventory.run, swarm.run)
         product = Product(version=VERSION, encryption=NoDriver.name if data_plane.reason else driver_name(), warnings=data_plane.warnings)
-        answering = _answering(config, sockets, swarm, engine, clock, networks=networks, product=product)
+        answering = _answering(config, sockets, swarm, link, clock, networks=networks, product=product)
         async with background(*loops, *answering), _signals(partial(_reload, reload, inventory)) as told:
             machine.tame_collector()
             machine.notify("READY=1")
@@ -167,7 +171,7 @@ def _answering(
     config: Config,
     sockets: Sockets,
     swarm: LocalSwarm,
-    engine: DockerEngine,
+    link: EngineLink,
     clock: SystemClock,
     *,
     networks: DockerNetworks,
@@ -175,7 +179,6 @@ def _answering(
 ) -> tuple[Loop, ...]:
     """The HTTP API over sockets that listen already."""
     events = EventLog(clock)
-    link = EngineLink(engine.address.removeprefix("unix://"))
     crossings = SwarmCrossings(swarm, networks)
     meeting = Meeting(link, crossings, our_socket=_socket_path(config) if config.socket_rewrite else None)
     metrics = Metrics([NodeCollector(VERSION, lambda: swarm.state, swarm.live_tasks), SwarmCollector(swarm.latest, swarm.raft_status)])
@@ -196,7 +199,7 @@ def _answering(
         metrics,
     )
     routes: list[Route] = [route for noun in nouns for route in noun.routes()]
-    server = ApiServer(routes, EngineProxy(link), product=product.server)
+    server = ApiServer(routes, EngineProxy(link, Elsewhere(swarm)), product=product.server)
     figures = ApiServer(metrics.routes(), NothingElse(), product=product.server)
     return partial(swarm.follow, events), partial(server.run, sockets.api), partial(figures.run, sockets.figures)
 

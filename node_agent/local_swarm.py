@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, assert_never
 
 from cluster.aio.backoff import Backoff
 from cluster.aio.clock import Clock
+from cluster.aio.conversation import Conversation
 from cluster.aio.latest import Latest
 from cluster.aio.supervise import first_of
 from cluster.api.assignment import LogChunk
@@ -27,6 +28,7 @@ from manager.allocator.room import crowded
 from manager.logbroker.selection import LogRequest
 from manager.raft.config import RaftStatus
 from manager.store.snapshot import Snapshot
+from manager.switchboard import Call
 from node_agent import machine
 from node_agent.addresses import routes, split_port
 from node_agent.api import views
@@ -341,6 +343,10 @@ class LocalSwarm:
     def logs(self, request: LogRequest) -> AsyncIterator[LogChunk]:
         chunks: AsyncIterator[LogChunk] = self._manager().log_broker.subscribe(request)
         return chunks
+
+    async def connect(self, task_id: Id, here: Conversation) -> Call:
+        call: Call = await self._manager().switchboard.connect(task_id, here)
+        return call
 
     def _addresses(self, request: InitRequest | JoinRequest) -> tuple[str, str, str]:
         return own_addresses(request.listen_addr, request.advertise_addr or self._advertise, request.data_path_addr)

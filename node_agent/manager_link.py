@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
-from cluster.api.assignment import Credit, FromNode, LogChunk, ManagerAddr, ToNode
-from cluster.api.contracts import Caller, Dispatcher, Frame, RaftPeer, Streams
+from cluster.api.assignment import Credit, FromNode, LogChunk, ManagerAddr, Piece, ToNode
+from cluster.api.contracts import Caller, Conversations, Dispatcher, Frame, RaftPeer, Streams
 from cluster.api.errors import Fenced, ShoalError, Unavailable
 from cluster.rpc.client import Remote, RpcError
 from cluster.rpc.pool import Remotes
@@ -38,6 +38,15 @@ def log_line(remotes: Remotes) -> Callable[[str], AbstractAsyncContextManager[Li
 
     def exchange(address: str, requests: AsyncIterator[LogChunk]) -> AsyncIterator[Credit]:
         return remotes.to(address).exchange(Streams.publish, requests)
+
+    return line_over(exchange)
+
+
+def conversation_line(remotes: Remotes) -> Callable[[str], AbstractAsyncContextManager[Line[Piece, Piece]]]:
+    """How to call the manager at an address whose client wants to speak with a container here."""
+
+    def exchange(address: str, requests: AsyncIterator[Piece]) -> AsyncIterator[Piece]:
+        return remotes.to(address).exchange(Conversations.converse, requests)
 
     return line_over(exchange)
 

@@ -11,6 +11,7 @@ from node_agent.inventory import Inventory
 from node_agent.network.data_plane import Choice
 from node_agent.network.ports import EngineNetworks
 from node_agent.state import StateFolder
+from worker.conversations import Door
 from worker.ports import Engine
 
 
@@ -18,6 +19,8 @@ class NodeParts(Struct, frozen=True, kw_only=True):
     state: StateFolder
     engine: Engine
     networks: EngineNetworks
+    door: Door
+    """To this node's Engine API, for clients of other nodes."""
     data_plane: Choice
     inventory: Inventory
     clock: Clock

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from cluster.aio.latest import Latest
 from cluster.aio.supervise import background, first_of
-from cluster.api.assignment import Endpoints, LogOrder, ManagerAddr, ManagersChanged, Welcome
+from cluster.api.assignment import Endpoints, LogOrder, ManagerAddr, ManagersChanged, ReachOrder, Welcome
 from cluster.api.contracts import Membership, Taken
 from cluster.api.errors import Fenced, NodeRemoved, ShoalError, Unavailable
 from cluster.api.states import Role
@@ -266,6 +266,10 @@ class SwarmNode:
     def logs_ordered(self, order: LogOrder) -> None:
         if self.worker_side is not None:
             self.worker_side.logs.order(order)
+
+    def reach_ordered(self, order: ReachOrder) -> None:
+        if self.worker_side is not None:
+            self.worker_side.conversations.order(order)
 
     def session_failed(self, error: ShoalError) -> None:
         """No manager answers, none leads, or the leader will not have us any more."""

@@ -15,11 +15,12 @@ from node_agent import machine
 from node_agent.addresses import split_port
 from node_agent.described import Described
 from node_agent.guests import GuestHouse
-from node_agent.manager_link import ask_leader, log_line, session_line
+from node_agent.manager_link import ask_leader, conversation_line, log_line, session_line
 from node_agent.network.data_plane import DataPlane
 from node_agent.network.silence import IcmpEcho, Silence
 from node_agent.parts import NodeParts
 from node_agent.state import NodeFacts
+from worker.conversations import Conversations
 from worker.dependencies import Dependencies
 from worker.journal import Journal
 from worker.logs import LogReader
@@ -38,6 +39,7 @@ class WorkerSide(Struct, frozen=True, kw_only=True):
     session: Session
     plane: DataPlane
     logs: LogReader
+    conversations: Conversations
     guests: GuestHouse
 
 
@@ -95,13 +97,17 @@ async def working(
             logs = LogReader(
                 parts.engine, container_of=worker.container_of, ended=worker.ended, publish=log_line(remotes), clock=parts.clock
             )
+            conversations = Conversations(
+                container_of=worker.container_of, door=parts.door, call=conversation_line(remotes), clock=parts.clock
+            )
 
             async def ask(method: Any, request: Any) -> Any:
                 return await ask_leader(remotes, session.managers, method, request, timeout=ASK_WITHIN)
 
             guests = GuestHouse(plane, parts.networks, node_id=node.node_id, ask=ask, clock=parts.clock, draw_id=machine.draw_id)
             silence = Silence(plane, session.manager, IcmpEcho(parts.clock), node_id=node.node_id, clock=parts.clock)
-            async with background(described.run, plane.run, worker.run, logs.run, guests.run, silence.run, session.run):
-                yield WorkerSide(worker=worker, session=session, plane=plane, logs=logs, guests=guests)
+            streams = (logs.run, conversations.run)
+            async with background(described.run, plane.run, worker.run, *streams, guests.run, silence.run, session.run):
+                yield WorkerSide(worker=worker, session=session, plane=plane, logs=logs, conversations=conversations, guests=guests)
     finally:
         journal.close()

@@ -6,10 +6,11 @@ stops reading stops the engine's log and nothing piles up in between.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
 
 from cluster.aio.clock import Clock
+from cluster.aio.conversation import Credits, pieces
 from cluster.aio.latest import Latest
 from cluster.aio.supervise import background, first_of
 from cluster.api.assignment import Credit, LogChunk, LogOrder
@@ -18,9 +19,6 @@ from cluster.api.ids import Id
 from worker.lines import Line
 from worker.ports import Engine, EngineError, LogLine
 
-WINDOW = 1 << 20
-"""Bytes that may be under way before the first Credit; each Credit adds what the reader has passed on."""
-CHUNK = 64 * 1024
 CONTAINER_POLL = 0.25
 CLOSE_WITHIN = 30.0
 """Seconds that the reader has for what is under way when all is sent."""
@@ -34,22 +32,6 @@ Lines = Callable[[Id, LogOrder], AsyncGenerator[LogLine, None]]
 
 class SlowReader(ShoalError):
     """The other side took everything and still holds the stream open."""
-
-
-class Credits:
-    """How many bytes may still be sent. No clock, no I/O but waiting."""
-
-    def __init__(self, window: int = WINDOW) -> None:
-        self._left = Latest(window)
-
-    def grant(self, count: int) -> None:
-        self._left.set(self._left.value + count)
-
-    async def take(self, count: int) -> None:
-        """Wait until something is left, then take; a chunk may overdraw, so that none is too large for any window."""
-        while self._left.value <= 0:
-            await self._left.wait_change(self._left.revision)
-        self._left.set(self._left.value - count)
 
 
 class LogReader:
@@ -167,7 +149,7 @@ class _Stream:
         stream, error = self._order.stream, ""
         try:
             async for entry in self._lines(task_id, self._order):
-                for piece in _pieces(entry.line):
+                for piece in pieces(entry.line):
                     await self._credits.take(len(piece))
                     await line.send(LogChunk(stream=stream, task_id=task_id, source=entry.source, timestamp=entry.timestamp, content=piece))
         except EngineError as failed:
@@ -185,8 +167,3 @@ class _Stream:
     async def _wait_stopped(self) -> None:
         while not self._stopped:
             await self._changes.wait_change(self._changes.revision)
-
-
-def _pieces(line: bytes) -> Iterator[bytes]:
-    for at in range(0, max(1, len(line)), CHUNK):
-        yield line[at : at + CHUNK]

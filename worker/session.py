@@ -29,6 +29,7 @@ from cluster.api.assignment import (
     LogOrder,
     ManagerAddr,
     ManagersChanged,
+    ReachOrder,
     StatusesTaken,
     ToNode,
     Welcome,
@@ -82,6 +83,8 @@ class Listener(Protocol):
         ...
 
     def logs_ordered(self, order: LogOrder) -> None: ...
+
+    def reach_ordered(self, order: ReachOrder) -> None: ...
 
     def session_failed(self, error: ShoalError) -> None:
         """No session, or no more: the manager is out of reach, does not lead, or will not have this node (its error says which)."""
@@ -255,6 +258,8 @@ class Session:
                 self._endpoint_version = 0 if message.more else message.update.version
             case LogOrder():
                 self._listener.logs_ordered(message)
+            case ReachOrder():
+                self._listener.reach_ordered(message)
             case ManagersChanged():
                 self._managers = message.managers or self._managers
                 self._listener.managers_changed(message)

@@ -154,7 +154,15 @@ class LogOrder(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, 
     """The reader is gone: end the stream."""
 
 
-ToNode = Welcome | Assignments | Endpoints | StatusesTaken | ManagersChanged | EndpointsSettled | LogOrder
+class ReachOrder(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag=8, tag_field="t"):
+    """Let the manager at `addr` speak with this node's Engine API about one task's container: it knows the conversation as `stream`."""
+
+    stream: Id
+    addr: str
+    task_id: Id
+
+
+ToNode = Welcome | Assignments | Endpoints | StatusesTaken | ManagersChanged | EndpointsSettled | LogOrder | ReachOrder
 
 
 # -- node to manager -------------------------------------------------------------------------------------------------------------------
@@ -225,3 +233,17 @@ class Credit(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, ar
 
     bytes: int = 0
     stop: bool = False
+
+
+# -- conversations ------------------------------------------------------------------------------------------------------------------------
+class Piece(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, array_like=True):
+    """Of a conversation, either way: at most 64 KiB. A node's first one says which conversation this is, and nothing else."""
+
+    stream: Id = ""
+    content: bytes = b""
+    end: bool = False
+    """This direction is over."""
+    credit: int = 0
+    """How many more bytes may be sent the other way."""
+    error: str = ""
+    """Why there is no conversation, or none any more."""

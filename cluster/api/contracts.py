@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
-from cluster.api.assignment import Credit, FromNode, LogChunk, LogOrder, ToNode
+from cluster.api.assignment import Credit, FromNode, LogChunk, LogOrder, Piece, ReachOrder, ToNode
 from cluster.api.commands import Outcome
 from cluster.api.endpoint import Guest, OverlayNetwork
 from cluster.api.ids import Id
@@ -198,4 +198,18 @@ class Streams(Protocol):
         ...
 
 
-CONTRACTS: tuple[type, ...] = (ControlAPI, Dispatcher, RaftPeer, Membership, NodeCA, Guests, Streams)
+class Conversations(Protocol):
+    """A manager's client and the Engine API of a task's node, about that task's container alone; never through the leader."""
+
+    @allow(NODES)
+    def converse(self, caller: Caller, requests: AsyncIterator[Piece]) -> AsyncIterator[Piece]:
+        """By the node that was told to, to the manager that asked for it."""
+        ...
+
+    @allow(MANAGERS)
+    async def reach(self, caller: Caller, request: ReachOrder) -> Taken:
+        """Pass the order down the session of the task's node; served by the leader."""
+        ...
+
+
+CONTRACTS: tuple[type, ...] = (ControlAPI, Dispatcher, RaftPeer, Membership, NodeCA, Guests, Streams, Conversations)

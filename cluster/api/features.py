@@ -36,6 +36,9 @@ ADDRESSES = Feature(2, "publishing a port on one address")
 ABSENCES = Feature(2, "announced absences")
 """NodeStatus.away. No user asks for it: below this level the leader alone keeps it, in memory."""
 
+CONVERSATIONS = Feature(2, "reaching containers on other nodes")
+"""ReachOrder: nothing of it is logged, but a node or a leader that does not know the message could not read it."""
+
 
 def needed(changes: Iterable[Change]) -> Feature | None:
     """The highest that these changes carry; None if every manager there ever was can apply them. Pure."""

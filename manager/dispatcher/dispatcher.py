@@ -24,6 +24,7 @@ from cluster.api.assignment import (
     Hello,
     LogOrder,
     ManagerAddr,
+    ReachOrder,
     Statuses,
     ToNode,
     Welcome,
@@ -398,4 +399,11 @@ class Dispatcher:
                 nodes.setdefault(task.node_id, []).append(task_id)
         for node_id, tasks in nodes.items():
             self._sessions[node_id].order(replace(request, tasks=tuple(tasks)))
+        return Taken()
+
+    async def reach(self, caller: Caller, request: ReachOrder) -> Taken:  # noqa: ARG002 - the contract's roles decided already
+        """Pass it to the task's node; where there is no session now, whoever asked notices that no call comes."""
+        task = self._store.snapshot.tasks.get(request.task_id)
+        if task is not None and task.node_id in self._sessions:
+            self._sessions[task.node_id].order(request)
         return Taken()

@@ -19,6 +19,7 @@ from cluster.api.assignment import (
     LogOrder,
     ManagerAddr,
     ManagersChanged,
+    ReachOrder,
     StatusesTaken,
     ToNode,
 )
@@ -32,7 +33,7 @@ from manager.dispatcher.chunks import assignment_parts, endpoint_parts
 from manager.dispatcher.endpoints import Plane, Views
 
 MOST_ORDERS = 1000
-"""Log orders that wait for one node."""
+"""Orders for streams that wait for one node."""
 
 
 class Surroundings(Struct, frozen=True, kw_only=True, gc=False):
@@ -81,7 +82,7 @@ class NodeSession:
         self._taken_said = 0
         self._stops: set[int] = set()
         """Endpoint versions that tasks here wait for before they stop."""
-        self._orders: deque[LogOrder] = deque()
+        self._orders: deque[LogOrder | ReachOrder] = deque()
         self._greeting: tuple[tuple[ManagerAddr, ...], str, Role] | None = None
 
     def resume(self, former: "NodeSession") -> None:
@@ -148,9 +149,9 @@ class NodeSession:
         while self.told.unacknowledged and self.told.unacknowledged[0] <= version:
             self.told.unacknowledged.popleft()
 
-    def order(self, order: LogOrder) -> None:
+    def order(self, order: LogOrder | ReachOrder) -> None:
         if len(self._orders) >= MOST_ORDERS:
-            raise Unavailable(f"node {self.node_id} has {MOST_ORDERS} log orders waiting and takes no more")
+            raise Unavailable(f"node {self.node_id} has {MOST_ORDERS} orders waiting and takes no more")
         self._orders.append(order)
         self.stir()
 

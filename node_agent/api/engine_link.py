@@ -95,7 +95,7 @@ class EngineLink:
             while True:
                 while (text := cut_head(wire.buffer)) is None:
                     if not await wire.fill():
-                        raise EngineDown(self.socket_path, "it closed the connection without an answer")
+                        raise self.down("it closed the connection without an answer")
                 head = parse_response(text)
                 if head.status >= 200 or head.status == 101:
                     break
@@ -166,6 +166,10 @@ class EngineLink:
                 experimental=ping.get("docker-experimental", "false"),
             )
         return self._versions
+
+    def down(self, cause: str) -> Unavailable:
+        """The engine did not answer."""
+        return EngineDown(self.socket_path, cause)
 
     def forget_versions(self) -> None:
         self._versions = None

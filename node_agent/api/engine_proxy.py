@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -19,36 +19,54 @@ from node_agent.api.engine_link import EngineAnswer, EngineLink
 from node_agent.api.exchange import Exchange, while_there
 from node_agent.api.hijack import splice, takes_over
 from node_agent.api.http import BadMessage, Length, chunk, write_head
-from node_agent.api.messages import ApiRequest, EngineReply, PassToEngine, Query
+from node_agent.api.messages import ApiRequest, ApiResponse, EngineReply, PassToEngine, Query
 from node_agent.api.versions import ApiVersion
 from node_agent.api.wire import Gone, Wire
 
 STATED_BY_US = frozenset({"server", "api-version", "docker-experimental", "ostype"})
 
 
+class OtherEngines(Protocol):
+    """Who knows what the engine here does not; `elsewhere.Elsewhere` is one."""
+
+    def may_know(self, request: ApiRequest) -> bool:
+        """Whether a request could be asked of another node."""
+        ...
+
+    def instead(self, method: str, path: str, passed: PassToEngine) -> PassToEngine | ApiResponse | None:
+        """What to do about something that the engine here does not know; None if nobody knows better."""
+        ...
+
+
 class EngineProxy:
     """Passes requests on to the engine."""
 
-    def __init__(self, link: EngineLink) -> None:
-        self._link = link
+    def __init__(self, link: EngineLink, elsewhere: OtherEngines | None = None) -> None:
+        """`elsewhere`: what this node's engine does not know may be on another node."""
+        self._link, self._elsewhere = link, elsewhere
 
     async def pass_on(self, exchange: Exchange, request: ApiRequest, passed: PassToEngine) -> None:
         """Ask the engine and send its answer."""
+        if self._elsewhere is not None and self._elsewhere.may_know(request) and request.method == "POST":
+            await request.read()  # it may have to be said again, elsewhere
+        link = self._link if passed.through is None else passed.through
         async with while_there(exchange.wire):
-            ready = await self._ready(request, passed)
+            ready = await self._ready(request, passed, link)
         if isinstance(ready, EngineReply):
-            answer = await passed.reply(ready) if passed.reply is not None else ready.respond()
-            exchange.respond(answer.status, answer.body, content_type=answer.content_type, fields=answer.headers.items())
+            _respond(exchange, await passed.reply(ready) if passed.reply is not None else ready.respond())
             return
-        engine = await self._link.connect()
+        async with while_there(exchange.wire):
+            engine = await link.connect()
         try:
-            await self._relay(exchange, engine, ready, passed)
+            instead = await self._relay(exchange, engine, ready, passed, link)
         finally:
             engine.abort()
+        if instead is not None:
+            await self.pass_on(exchange, request, instead)
 
-    async def _ready(self, request: ApiRequest, passed: PassToEngine) -> "_Outgoing | EngineReply":
+    async def _ready(self, request: ApiRequest, passed: PassToEngine, link: EngineLink) -> "_Outgoing | EngineReply":
         """The request in the engine's words (`engine_compat`), or the answer where several calls had to be made for it."""
-        versions = await self._link.versions()
+        versions = await link.versions()
         call = Call(
             method=request.method,
             path=request.path if passed.path is None else passed.path,
@@ -65,27 +83,41 @@ class EngineProxy:
         adapted = adapt(call, rows, versions)
         call = adapted.call
         for emulation in adapted.emulations:
-            result = await emulation.run(call, self._link)
+            result = await emulation.run(call, link)
             if isinstance(result, EngineReply):
                 return result
             call = result or call
         return _Outgoing(call, spoken, body if call.body is seen else msgspec.json.encode(call.body))
 
-    async def _relay(self, exchange: Exchange, engine: Wire, sent: "_Outgoing", passed: PassToEngine) -> None:
+    async def _relay(
+        self, exchange: Exchange, engine: Wire, sent: "_Outgoing", passed: PassToEngine, link: EngineLink
+    ) -> PassToEngine | None:
+        """Send the answer; or nothing yet, if another engine is to be asked."""
         call = sent.call
         async with while_there(exchange.wire), _body_on_its_way(exchange, engine, sent):
-            answer = await self._link.answer_of(engine, method=exchange.head.method)
+            answer = await link.answer_of(engine, method=exchange.head.method)
             taken_over = takes_over(call.path, answer.head)
+            if answer.head.status == 404 and passed.through is None and self._elsewhere is not None:
+                instead = self._elsewhere.instead(exchange.head.method, call.path, passed)
+                if isinstance(instead, ApiResponse):
+                    _respond(exchange, instead)
+                    return None
+                if instead is not None:
+                    return instead
             if passed.reply is not None:
-                ready = await passed.reply(await answer.whole())
-                exchange.respond(ready.status, ready.body, content_type=ready.content_type, fields=ready.headers.items())
+                _respond(exchange, await passed.reply(await answer.whole()))
             elif not taken_over:
                 if call.then is not None and answer.head.status < 300:
-                    await call.then(self._link)
+                    await call.then(link)
                 await _send_on(exchange, answer, call.media_type)
         if taken_over:
-            async with alongside(call.then(self._link) if call.then is not None else _nothing()):
+            async with alongside(call.then(link) if call.then is not None else _nothing()):
                 await _hand_over(exchange, answer, call.media_type)
+        return None
+
+
+def _respond(exchange: Exchange, answer: ApiResponse) -> None:
+    exchange.respond(answer.status, answer.body, content_type=answer.content_type, fields=answer.headers.items())
 
 
 class _Outgoing(NamedTuple):

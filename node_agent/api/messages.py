@@ -1,16 +1,22 @@
 """What a handler takes and gives: a request and the four kinds of answer. The noun modules need only this and `routing`."""
 
+from __future__ import annotations
+
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
 
+from cluster.aio.conversation import Conversation
 from cluster.api.errors import InvalidArgument
 from node_agent.api.filters import Filters
 from node_agent.api.http import Headers
 from node_agent.api.versions import ApiVersion
+
+if TYPE_CHECKING:
+    from node_agent.api.engine_link import EngineLink
 
 T = TypeVar("T")
 
@@ -138,20 +144,6 @@ class StreamingResponse:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class Conversation(Protocol):
-    """A connection taken over from HTTP: bytes both ways, each direction ending by itself."""
-
-    async def read(self) -> bytes:
-        """What has arrived; empty once the client has ended its direction."""
-        ...
-
-    async def send(self, data: bytes) -> None:
-        """Send, waiting while the client is slow; raises Gone (a ConnectionError) when it is not there any more."""
-        ...
-
-    def write_eof(self) -> None: ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HijackedResponse:
     """An answer that is a conversation (exec, attach): `talk` has the connection until it returns; cancelled when the client is gone."""
@@ -197,6 +189,7 @@ class PassToEngine:
     query: str | None = None
     body: bytes | None = None
     reply: Callable[[EngineReply], Awaitable[ApiResponse]] | None = None  # looks at the whole answer first; not for streams
+    through: EngineLink | None = None  # another node's engine; None for the one here
 
 
 Response = ApiResponse | StreamingResponse | HijackedResponse | PassToEngine

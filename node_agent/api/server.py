@@ -63,7 +63,8 @@ class Engine(Protocol):
 class ApiServer:
     """Serves the API on sockets already bound, until cancelled."""
 
-    def __init__(self, routes: Iterable[Route], engine: Engine, *, product: str = "Shoal", ours: frozenset[str] = OURS) -> None:
+    def __init__(self, routes: Iterable[Route], engine: Engine, *, product: str = "Shoal", ours: frozenset[str] | None = OURS) -> None:
+        """`ours`: the first segments of paths that are never the engine's; None for all, so that nothing is passed on but by a route."""
         self._router, self._engine, self._ours = Router(routes), engine, ours
         self._common = (
             ("Api-Version", str(NEWEST)),
@@ -85,7 +86,7 @@ class ApiServer:
                         wire.abort()
                         return
                     open_wires.add(wire)
-                    connections.create_task(self._converse(wire)).add_done_callback(lambda _: open_wires.discard(wire))
+                    connections.create_task(self.converse(wire)).add_done_callback(lambda _: open_wires.discard(wire))
 
                 try:
                     for sock, tls in sockets:
@@ -104,7 +105,8 @@ class ApiServer:
                 wire.abort()
             hangups.close()
 
-    async def _converse(self, wire: Wire) -> None:
+    async def converse(self, wire: Wire) -> None:
+        """Answer on one connection, until it ends."""
         try:
             while (head := await _next_head(wire)) is not None:
                 exchange = Exchange(wire, head, common=self._common)
@@ -154,7 +156,7 @@ class ApiServer:
         if match is not None:
             request.params = match.params
             response = await match.handler(request)
-        elif path.split("/", 2)[1] in self._ours:
+        elif self._ours is None or path.split("/", 2)[1] in self._ours:
             raise NotFound("page not found")
         else:
             response = PassToEngine()

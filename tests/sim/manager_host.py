@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from cluster.aio.latest import Latest
 from cluster.aio.supervise import background, first_of
-from cluster.api.assignment import Endpoints, LogOrder, ManagerAddr, ManagersChanged, Welcome
+from cluster.api.assignment import Endpoints, LogOrder, ManagerAddr, ManagersChanged, ReachOrder, Welcome
 from cluster.api.contracts import AdmissionRequest, Admitted, CertificateRequest, Membership, NodeCA
 from cluster.api.errors import NodeRemoved, ShoalError
 from cluster.api.ids import Id, from_bytes
@@ -245,6 +245,9 @@ class Daemon:
 
     def logs_ordered(self, order: LogOrder) -> None:
         """Nobody reads logs here."""
+
+    def reach_ordered(self, order: ReachOrder) -> None:
+        """Nobody reaches in here."""
 
     def session_failed(self, error: ShoalError) -> None:
         if isinstance(error, NodeRemoved):

@@ -141,7 +141,8 @@ def test_every_rpc_says_who_may_call_it() -> None:
     assert {method.contract for method in methods} == {contract.__name__ for contract in CONTRACTS}
     assert all(method.roles for method in methods)
     workers = {f"{method.contract}.{method.name}" for method in methods if Role.WORKER in method.roles}
-    assert workers == {"Dispatcher.session", "Guests.attach", "Guests.detach", "Membership.leave", "NodeCA.renew", "Streams.publish"}
+    streams = {"Dispatcher.session", "Streams.publish", "Conversations.converse"}
+    assert workers == streams | {"Guests.attach", "Guests.detach", "Membership.leave", "NodeCA.renew"}
 
 
 def test_a_contract_method_without_roles_is_found_at_start() -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from cluster.aio.conversation import CHUNK, WINDOW
 from cluster.aio.supervise import background
 from cluster.api.assignment import AssignedSecret, Credit, LogChunk, LogOrder
 from cluster.api.errors import Unavailable
@@ -13,7 +14,7 @@ from cluster.api.states import TaskState
 from tests.unit.worker.worker_stage import Daemon, Stage
 from tests.unit.worker.worker_values import assigned
 from worker.engine.memory import Behaviour
-from worker.logs import CHUNK, WINDOW, LogReader
+from worker.logs import LogReader
 
 
 class Client:

@@ -24,6 +24,7 @@ from cluster.api.assignment import (
     LogOrder,
     ManagerAddr,
     ManagersChanged,
+    ReachOrder,
     Statuses,
     StatusesTaken,
     ToNode,
@@ -86,6 +87,9 @@ class Ears:
         self.heard.append(message)
 
     def logs_ordered(self, order: LogOrder) -> None:
+        self.heard.append(order)
+
+    def reach_ordered(self, order: ReachOrder) -> None:
         self.heard.append(order)
 
     def session_failed(self, error: ShoalError) -> None:
