@@ -55,6 +55,13 @@ class Client:
             _refuse(response)
         return response
 
+    def take_over(self, path: str, body: Json) -> Response:
+        """A connection that leaves HTTP with the answer: what is sent and read from then on is the caller's, who closes it."""
+        response = self._exchange(self._connect(timeout=None), "POST", _target(path, None), body=body, headers=None)
+        if response.status >= 400:
+            _refuse(response)
+        return response
+
     def close(self) -> None:
         if self._kept is not None:
             self._kept.close()

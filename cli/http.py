@@ -90,6 +90,14 @@ class Response:
     def reusable(self) -> bool:
         return self._bounded and self.body.finished and self.headers.get("connection", "").lower() != "close"
 
+    def send(self, data: bytes) -> None:
+        """To a daemon that has left HTTP with this answer."""
+        self._connection.send(data)
+
+    def end_sending(self) -> None:
+        """Nothing more is sent; the answer goes on."""
+        self._connection.end_sending()
+
     def close(self) -> None:
         self._connection.close()
 
@@ -113,6 +121,13 @@ class Connection:
             self._headers()
             status, reason = self._status()
         return Response(self, status=status, reason=reason, headers=self._headers(), stream=self._stream)
+
+    def send(self, data: bytes) -> None:
+        self._sock.sendall(data)
+
+    def end_sending(self) -> None:
+        """Not over TLS: `ssl` ends both directions at once."""
+        self._sock.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         self._stream.close()

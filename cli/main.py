@@ -42,6 +42,7 @@ NOUNS = {
     "config": Entry("cli.commands.config", "noun", "Manage configs"),
     "network": Entry("cli.commands.network", "noun", "Manage networks"),
     "task": Entry("cli.commands.task", "noun", "Look at single tasks"),
+    "exec": Entry("cli.commands.execute", "exec_verb", "Run a command in the container of a running task, on whichever node it is"),
     "system": Entry("cli.commands.system", "noun", "Events, disk use and information"),
     "info": Entry("cli.commands.system", "info", "Show information about the daemon and the swarm"),
     "version": Entry("cli.commands.version", "version", "Show the versions of client and daemon"),
@@ -53,7 +54,7 @@ NOUNS = {
 # Docker's verbs that work on one engine's containers and images; the daemon's socket serves them to Docker's own CLI.
 ENGINE_VERBS = frozenset(
     (
-        *("attach", "build", "builder", "checkpoint", "commit", "container", "context", "cp", "create", "diff", "exec"),
+        *("attach", "build", "builder", "checkpoint", "commit", "container", "context", "cp", "create", "diff"),
         *("export", "history", "image", "images", "import", "inspect", "kill", "load", "login", "logout", "logs"),
         *("manifest", "pause", "plugin", "port", "ps", "pull", "push", "rename", "restart", "rm", "rmi", "run", "save"),
         *("search", "start", "stats", "stop", "tag", "top", "trust", "unpause", "update", "volume", "wait", "buildx"),

@@ -8,6 +8,7 @@ import re
 import signal
 import struct
 import subprocess
+import sys
 import tempfile
 import termios
 import time
@@ -30,6 +31,7 @@ pytestmark = [
 IMAGE = "shoal-lab"
 TALK = "echo hello from $HOSTNAME; echo oops >&2; exec sleep 1000"
 MUCH = 100 << 20
+SHOAL = (sys.executable, "-m", "cli.main")
 CLIENTS = [name for name in ("/usr/local/bin/docker", "/usr/bin/docker") if os.path.exists(name)]
 
 
@@ -207,6 +209,38 @@ def test_a_client_that_leaves_hangs_up_in_the_container(cluster: Cluster, contai
         wait_until(lambda: "cat" in manager.docker("top", container), what="the command runs")
         process.kill()
     wait_until(lambda: manager.docker("exec", container, "ls", "/tmp/hung-up"), what="its input ended")
+
+
+# -- our own client --------------------------------------------------------------------------------------------------------------------
+def test_shoal_exec_takes_a_service_a_slot_a_task_or_a_container(cluster: Cluster, container: str) -> None:
+    manager = cluster.daemons["m2"]
+    (task,) = manager.tasks("talk")
+    for word in ("talk", "talk.1", task["ID"], container, container[:12], f"talk.1.{task['ID']}"):
+        assert manager.shoal("exec", word, "hostname") == container[:12]
+    flags = ("--slot", "1", "-u", "3", "-w", "/tmp", "-e", "A=b")
+    assert manager.shoal("exec", *flags, "talk", "sh", "-c", "id -u; pwd; echo $A") == "3\n/tmp\nb"
+    assert cluster.daemons["w1"].shoal("exec", container, "hostname") == container[:12], "a worker reaches its own"
+    command = (*SHOAL, "-H", manager.url, "exec", "-i", "talk", "sh", "-c", "cat; echo err >&2; exit 7")
+    done = subprocess.run(command, input=b"in" * 100_000, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (7, b"in" * 100_000, b"err\n")
+    manager.shoal("exec", "-d", "talk", "touch", "/tmp/begun")
+    wait_until(lambda: manager.shoal("exec", "talk", "ls", "/tmp/begun"), what="the detached command ran")
+    for words, fault in (
+        (("nosuch", "true"), "No such container: nosuch"),
+        (("talk.7", "true"), r"talk\.7 has no running task; there are talk\.1 \(on w1\)"),
+        (("-it", "talk", "true"), "the input device is not a TTY"),
+        (("talk",), "requires at least 2 arguments"),
+    ):
+        with pytest.raises(CommandFailed, match=fault):
+            manager.shoal("exec", *words)
+
+
+def test_shoal_exec_has_a_terminal(cluster: Cluster, container: str) -> None:
+    with Terminal(*SHOAL, "-H", cluster.daemons["m3"].url, "exec", "-it", container, "sh") as terminal:
+        terminal.resize(44, 133)
+        terminal.until(lambda: terminal.types("stty size\n"), b"44 133")
+        terminal.types("exit 5\n")
+        assert terminal.wait() == 5
 
 
 # -- what breaks -----------------------------------------------------------------------------------------------------------------------
