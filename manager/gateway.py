@@ -41,6 +41,7 @@ from cluster.api.contracts import (
     Taken,
 )
 from cluster.api.errors import Internal, InvalidArgument, NoLeader, ShoalError, code_of
+from cluster.api.ids import Id
 from cluster.rpc.client import RpcError
 from cluster.rpc.pool import Remotes
 from manager.bundles import Bundles
@@ -80,6 +81,10 @@ class Leadership(Protocol):
 
     async def wait_other_than(self, address: str) -> None:
         """Wait until the leader is not, or not known to be, at this address."""
+        ...
+
+    def hasten(self, node_id: Id) -> None:
+        """This manager led and did something for that one, where somebody waits to see it."""
         ...
 
     def no_leader(self, *hints: str) -> NoLeader:
@@ -166,6 +171,7 @@ class Gateway:
         control = leading.control
         async with asyncio.TaskGroup() as group:
             answers = [group.create_task(_answer(control, caller, encoded)) for encoded in request.encoded]
+        self._leadership.hasten(caller.node_id)
         return tuple(answer.result() for answer in answers)
 
     async def admit(self, caller: Caller, request: AdmissionRequest) -> Admitted:

@@ -7,6 +7,7 @@ whoever asks, and who is missing.
 from cluster.aio.clock import Clock
 from cluster.aio.latest import Latest
 from cluster.api.errors import NoLeader
+from cluster.api.ids import Id
 from manager.leader import Leading
 from manager.quorum import Seen, missing
 from manager.raft.config import Leadership
@@ -83,6 +84,9 @@ class LeaderWatch:
         async for _ in self._raft.leadership.values():
             if self.leader_addr() != address:
                 return
+
+    def hasten(self, node_id: Id) -> None:
+        self._raft.hasten_commit(MemberId(node_id))
 
     # -- what to say -------------------------------------------------------------------------------------------------------------------
     def refuse_if_forsaken(self) -> None:

@@ -18,7 +18,7 @@ class RaftConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     keep_entries: int = 500  # kept in the log behind a snapshot, for followers that are a little behind
     max_waiting: int = 4096  # proposals that are not applied yet
     max_waiting_bytes: int = 64 * MIB
-    linger_seconds: float = 0.001  # how long the news of a commit waits for entries to ride with: who asked a follower waits too
+    linger_seconds: float = 0.005  # how long the news of a commit, where nobody waits for it, waits for entries to ride with
     moment_seconds: float = 0.001  # while proposals wait for company, how often one looks whether it comes
     slice_seconds: float = 0.010  # applying goes on for this long before others get their turn
     stall_seconds: float = 0.1  # a tick later than this is logged and counted

@@ -34,7 +34,18 @@ from manager.raft.core.effects import (
     SendSnapshot,
 )
 from manager.raft.core.entries import Command, Configure, Entry, HardState
-from manager.raft.core.events import Event, Persisted, Received, StepDown, Suspect, TellCommit, Tick, TransferLeadership, Unreachable
+from manager.raft.core.events import (
+    AwaitsCommit,
+    Event,
+    Persisted,
+    Received,
+    StepDown,
+    Suspect,
+    TellCommit,
+    Tick,
+    TransferLeadership,
+    Unreachable,
+)
 from manager.raft.core.membership import Add, Change, Demote, Member, MemberId, Membership, Promote, Remove
 from manager.raft.core.state import Leader
 from manager.raft.core.transfer import is_outrun
@@ -274,6 +285,10 @@ class Raft:
     def unreachable(self, member: MemberId) -> None:
         """Frames to this peer were dropped."""
         self._put(Unreachable(member=member))
+
+    def hasten_commit(self, member: MemberId) -> None:
+        """Somebody there waits to see what is committed by now; nothing on a member that does not lead."""
+        self._put(AwaitsCommit(member=member))
 
     def suspect(self, member: MemberId) -> None:
         """The connection from this peer broke."""

@@ -11,6 +11,7 @@ from manager.raft.core import election, following, reads, reconfigure, replicati
 from manager.raft.core.effects import Apply, Effect, RoleChanged, RoleName
 from manager.raft.core.entries import SnapshotMeta, Stored
 from manager.raft.core.events import (
+    AwaitsCommit,
     ChangeMembership,
     Event,
     Persisted,
@@ -92,8 +93,8 @@ class Core:
 def _settle_leader(state: State, role: Leader) -> None:
     replication.advance_commit(state, role)
     reconfigure.promote_who_caught_up(state, role)
-    replication.send_appends(state, role)
     reads.confirm(state, role)
+    replication.send_appends(state, role)
     transfer.press_on(state, role)
     reconfigure.leave_if_voted_out(state, role)
 
@@ -122,6 +123,9 @@ def _handle(state: State, event: Event) -> None:  # noqa: C901, PLR0912 - one li
         case TellCommit():
             if isinstance(state.role, Leader):
                 replication.tell_commit(state, state.role)
+        case AwaitsCommit(member=member):
+            if isinstance(state.role, Leader):
+                replication.hasten_commit(state.role, member, index=state.log.commit)
         case SnapshotSaved(snapshot=snapshot, keep_from=keep_from):
             state.log.compact(snapshot, keep_from=keep_from)
         case SnapshotArrived():

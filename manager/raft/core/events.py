@@ -58,6 +58,12 @@ class TellCommit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The moment that `Linger` asked for is over."""
 
 
+class AwaitsCommit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Somebody at that member waits until it has applied what is committed now: the news must not wait for entries to ride with."""
+
+    member: MemberId
+
+
 class SnapshotSaved(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """This member's own snapshot is on the disk, and the log before `keep_from` is not any more."""
 
@@ -103,6 +109,7 @@ Event = (
     | TransferLeadership
     | StepDown
     | TellCommit
+    | AwaitsCommit
     | SnapshotSaved
     | SnapshotArrived
     | SnapshotSent

@@ -51,6 +51,7 @@ class Progress:
         "acked_round",
         "active",
         "active_before",
+        "awaited_commit",
         "catching_up_since",
         "catching_up_to",
         "caught_up",
@@ -69,6 +70,7 @@ class Progress:
         self.active_before = False  # heard from in the period before that
         self.acked_round = 0
         self.sent_commit = 0
+        self.awaited_commit = 0  # the last one that somebody there waits to hear of
         self.caught_up = False
         self.catching_up_to = following
         self.catching_up_since = now

@@ -52,7 +52,7 @@ def confirm(state: State, role: Leader) -> None:
     waiting = []
     for read in role.reads:
         if _is_confirmed(state, role, read.round):
-            _answer(state, read)
+            _answer(state, role, read)
         else:
             waiting.append(read)
     role.reads = waiting
@@ -64,8 +64,9 @@ def _is_confirmed(state: State, role: Leader, round_: int) -> bool:
     )
 
 
-def _answer(state: State, read: PendingRead) -> None:
+def _answer(state: State, role: Leader, read: PendingRead) -> None:
     if read.asker == state.me:
         state.effects.append(ReadReady(request=read.request, index=read.index))
     else:
+        replication.hasten_commit(role, read.asker, index=read.index)
         state.send(read.asker, ReadReply(term=state.term, request=read.request, index=read.index))

@@ -149,7 +149,11 @@ def send_appends(state: State, role: Leader) -> None:
             asks = isinstance(progress.mode, Probe) and progress.match < state.log.last_index
             if not (behind or asks) or not _send_append(state, peer, progress, with_entries=True):
                 break
-        has_news = has_news or _news_for(state, progress) is not None
+        if (news := _news_for(state, progress)) is not None:
+            if progress.sent_commit < progress.awaited_commit:
+                _tell(state, peer, progress, news)
+            else:
+                has_news = True
     if has_news and not role.lingers:
         role.lingers = True
         state.effects.append(Linger())
@@ -159,10 +163,19 @@ def tell_commit(state: State, role: Leader) -> None:
     """The moment is over: whoever has not heard of the commit yet is told."""
     role.lingers = False
     for peer, progress in role.progress.items():
-        commit = _news_for(state, progress)
-        if commit is not None:
-            progress.sent_commit = commit
-            state.send(peer, Committed(term=state.term, commit=commit))
+        if (news := _news_for(state, progress)) is not None:
+            _tell(state, peer, progress, news)
+
+
+def hasten_commit(role: Leader, member: MemberId, *, index: int) -> None:
+    """Tell the member as soon as it shares that index; with the entries that are sent it now, if there are any."""
+    if (progress := role.progress.get(member)) is not None:
+        progress.awaited_commit = max(progress.awaited_commit, index)
+
+
+def _tell(state: State, peer: MemberId, progress: Progress, commit: int) -> None:
+    progress.sent_commit = commit
+    state.send(peer, Committed(term=state.term, commit=commit))
 
 
 def _news_for(state: State, progress: Progress) -> int | None:

@@ -34,6 +34,7 @@ class Cluster:
         self.answers: dict[str, list[Callable[[], Awaitable[Outcome]]]] = {}
         self.asked: list[str] = []
         self.was_asked = asyncio.Event()
+        self.hastened: list[str] = []
         self.gateway = Gateway(self, cast("Remotes", self))
 
     # -- Leadership
@@ -60,6 +61,9 @@ class Cluster:
         async for leader in self.leader.values():
             if leader != address:
                 return
+
+    def hasten(self, node_id: str) -> None:
+        self.hastened.append(node_id)
 
     # -- Remotes
     def to(self, address: str) -> "Peer":
@@ -204,6 +208,7 @@ async def test_of_several_commands_each_has_an_answer_of_its_own() -> None:
     assert [answer.outcome and answer.outcome.id for answer in answers] == ["n1", None, None, None, "n3"]
     assert [answer.code for answer in answers] == ["", "precondition", "invalid", "internal", ""]
     assert answers[1].text == "n2 is a manager"
+    assert cluster.hastened == [ME.node_id], "whoever passed them on waits to see them"
 
 
 async def test_what_was_late_is_not_done_by_a_leader_that_lost_and_won_an_election_meanwhile() -> None:

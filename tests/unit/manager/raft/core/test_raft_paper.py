@@ -12,6 +12,7 @@ from manager.raft.core.core import Core
 from manager.raft.core.effects import Apply, Effect, Linger, Persist, Proposed, ReadFailed, ReadReady, Refusal, Refused, Send, SendSnapshot
 from manager.raft.core.entries import Command, Configure, Entry, HardState, Noop, SnapshotMeta, Stored
 from manager.raft.core.events import (
+    AwaitsCommit,
     Event,
     Persisted,
     Propose,
@@ -416,6 +417,20 @@ def test_a_commit_that_nothing_follows_is_told_in_a_moment_and_as_far_as_it_is_s
     bench = Bench().elected()
     bench.step(TellCommit())
     assert bench.effects == [Send(to=B, message=Committed(term=2, commit=2))]
+
+
+def test_a_commit_that_somebody_waits_for_is_told_at_once() -> None:
+    bench = Bench().elected()
+    bench.step(AwaitsCommit(member=B))
+    assert bench.said() == [Committed(term=2, commit=2)]
+    bench.step(TellCommit())
+    assert bench.said() == [], "it is no news any more"
+
+
+def test_a_commit_that_somebody_waits_for_rides_with_entries_that_leave_now() -> None:
+    bench = Bench().elected()
+    bench.step(AwaitsCommit(member=B), Propose(request=1, payloads=(b"x",)))
+    assert [(type(message), message.commit) for message in bench.said()] == [(Append, 2)]
 
 
 def test_a_follower_that_is_told_of_a_commit_applies_and_does_not_answer() -> None:
