@@ -66,7 +66,13 @@ class Managers(Protocol):
         """At one of them, or at this one. Raises NoAnswer."""
         ...
 
-    def acknowledged(self, manager: Manager, outcome: Outcome) -> None: ...
+    def acknowledged(self, manager: Manager, outcome: Outcome) -> None:
+        """A manager gives that answer."""
+        ...
+
+    def told(self) -> None:
+        """An answer came: it is done."""
+        ...
 
 
 class Seen(Struct, frozen=True):
@@ -166,7 +172,6 @@ class Client:
         for _ in range(ATTEMPTS):
             try:
                 await self._managers.ask(lambda manager: self._execute(manager, command), patience=self._rng.choice((0.5, 3.0, 12.0)))
-                return "ok"
             except (NoAnswer, Unavailable):
                 is_doubtful = True
             except OutOfSequence:
@@ -175,6 +180,9 @@ class Client:
                 if is_doubtful:
                     return None
                 return _word(refused)
+            else:
+                self._managers.told()
+                return "ok"
             await asyncio.sleep(self._rng.uniform(0.01, 0.5))
         return None
 

@@ -30,6 +30,10 @@ SETTLES_WITHIN = 6.0
 """Seconds after which an operator's order is carried out or forgotten: who is lost while another one is demoted may be one too many."""
 
 
+SLOW_BEFORE_POWER_FAILS = 0.3
+"""How often a sync takes long then."""
+
+
 class Stage(Protocol):
     """Where the storm rages."""
 
@@ -55,6 +59,10 @@ class Stage(Protocol):
 
     async def ask(self, work: Callable[[Manager], Awaitable[T]], *, patience: float) -> T: ...
 
+    def at_next_answer(self, act: Callable[[], None]) -> None:
+        """At the moment at which a client is told that what it asked for is done."""
+        ...
+
     def go_on(self, work: Coroutine[Any, Any, object]) -> None:
         """Beside everything else."""
         ...
@@ -75,13 +83,14 @@ class Storm:
         self._rng = rng
         self._faults = faults
         self._demoted_at = float("-inf")
+        self._usually_slow = 0.0
 
     async def run(self, until: float) -> None:
         world, rng = self._world, self._rng
         world.weather.loss = rng.choice((0.0, 0.02, 0.1))
         world.weather.repeats = rng.choice((0.0, 0.05))
         world.weather.late = rng.choice((0.0, 0.02, 0.1))
-        world.disks.slow = rng.choice((0.0, 0.0, 0.01))
+        world.disks.slow = self._usually_slow = rng.choice((0.0, 0.0, 0.01))
         world.disks.crash = rng.choice((0.0, 0.0, 0.002, 0.01))
         world.mishaps.failing = rng.choice((0.0, 0.2))
         each_in_turn = FAULTS[world.seed % len(FAULTS)]  # so that a few seeds have all
@@ -103,6 +112,18 @@ class Storm:
             self._world.down(leader, power=self._rng.random() < 0.3)
 
     def power_failure(self) -> None:
+        """Now, or at the worst moment: disks are slow, and somebody was just told that something is done."""
+        if self._rng.random() < 0.5:
+            self._lose_power()
+        else:
+            self._world.disks.slow = SLOW_BEFORE_POWER_FAILS
+            self._world.at_next_answer(self._lose_power_of_slow_disks)
+
+    def _lose_power_of_slow_disks(self) -> None:
+        self._world.disks.slow = self._usually_slow
+        self._lose_power()
+
+    def _lose_power(self) -> None:
         for host in self._world.hosts:
             self._world.down(host, power=True)
 

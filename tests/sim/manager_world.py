@@ -114,6 +114,7 @@ class World:
         self._stale_since: dict[str, float] = {}
         self._unheard_since: dict[str, float] = {}
         self._due = 0.0
+        self._at_next_answer: Callable[[], None] | None = None
         self._beside: dict[asyncio.Task[object], None] = {}
         self.passer_by = self._client("p")
         self.hosts = self._build()
@@ -261,7 +262,15 @@ class World:
         if host is not None:
             self.checks.acknowledged(host.name, outcome.version, manager.latest())
 
+    def told(self) -> None:
+        act, self._at_next_answer = self._at_next_answer, None
+        if act is not None and not self.is_calm:
+            act()
+
     # -- the story -------------------------------------------------------------------------------------------------------------------------
+    def at_next_answer(self, act: Callable[[], None]) -> None:
+        self._at_next_answer = act
+
     def go_on(self, work: Coroutine[Any, Any, object]) -> None:
         task = self.loop.create_task(work)
         self._beside[task] = None
