@@ -89,6 +89,18 @@ def test_logs_are_chosen_and_followed(cluster: Cluster, container: str) -> None:
         wait_until(lambda: said() == ["more"], what="the new line is read")
 
 
+def test_its_output_can_be_attached_to_and_what_is_local_still_is(cluster: Cluster, container: str) -> None:
+    manager = cluster.daemons["m2"]
+    with manager.listening("attach", "--no-stdin", "--sig-proxy=false", container) as said:
+
+        def more() -> bool:
+            manager.docker("exec", container, "sh", "-c", "echo more > /proc/1/fd/1")
+            return said()[:1] == ["more"]
+
+        wait_until(more, what="what it says is heard")
+    assert manager.docker("run", "--rm", "-i", IMAGE, "cat", stdin=b"here") == "here"
+
+
 def test_what_is_not_let_through_says_where_the_container_is(cluster: Cluster, container: str) -> None:
     manager = cluster.daemons["m1"]
     for verb in ("kill", "stop", "pause", "rm"):
@@ -302,7 +314,7 @@ def test_a_conversation_outlives_the_leader_but_neither_of_its_ends(breakable: C
 
     leader.kill()
     assert through_one.answers(b"nobody leads\n")
-    wait_until(lambda: breakable.leader((one, other)), what="another leads")
+    wait_until(lambda: one.get("/nodes"), what="another leads")
     assert through_one.answers(b"another leads\n")
     wait_until(lambda: one.docker("exec", container, "echo", "new") == "new", what="a new one is begun under the new leader")
 
@@ -310,7 +322,7 @@ def test_a_conversation_outlives_the_leader_but_neither_of_its_ends(breakable: C
     code, said = through_other.end()
     assert code != 0, "its manager is gone, and it says so"
     other.start()
-    wait_until(lambda: breakable.leader((one, other)), what="there is a quorum again")
+    wait_until(lambda: one.get("/nodes"), what="there is a quorum again")
     assert through_one.answers(b"still there\n")
 
     worker.kill()

@@ -49,10 +49,11 @@ class Door:
             yield outside
         finally:
             outside.close()
-            await asyncio.wait([answering], timeout=LEAVE_WITHIN)
-            answering.cancel()
-            await asyncio.wait([answering])
-            outside.abort()
+            try:
+                await asyncio.wait([answering], timeout=LEAVE_WITHIN)
+            finally:
+                answering.cancel()
+                await asyncio.wait([answering])
 
     def _watching(self) -> Hangups:
         self._hangups = self._hangups or Hangups()

@@ -4,16 +4,18 @@ Only on managers, which know what runs where, and only after the engine here sai
 Docker names it: by its id, a prefix of at least twelve digits, or its name SERVICE.SLOT.TASKID. Nothing here ends or removes one.
 """
 
+import asyncio
 import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple, Protocol
 from urllib.parse import unquote
 
 from cluster.aio.conversation import Conversation
-from cluster.api.errors import InvalidArgument, Unavailable
+from cluster.api.errors import InvalidArgument, ShoalError, Unavailable
 from cluster.api.ids import Id
 from cluster.api.objects import Task
 from manager.store.snapshot import Snapshot
@@ -24,9 +26,12 @@ from node_agent.api.messages import ApiRequest, ApiResponse, EngineReply, PassTo
 from node_agent.api.versions import NEWEST, OLDEST, EngineVersions
 from node_agent.api.wire import Hangups, Wire
 
+HEAR_WITHIN = 1.0
+"""Seconds that the other managers have to say what is newest; without them, what is known has to do."""
 MOST_EXECS = 10_000
 """Remembered, with the node of each; an engine forgets its own some minutes after they ended."""
 _PATH = re.compile(r"/(?P<noun>containers|exec)/(?P<id>[^/]+)(?:/(?P<verb>[a-z]+))?")
+_COULD_BE = re.compile(r"[0-9a-f]{12,64}|/?[\w-]+\.[\w-]+\.[\w-]+")
 _HEX = re.compile(r"[0-9a-f]{12,64}")
 _ELSEWHERE = EngineVersions(newest=NEWEST, oldest=OLDEST, release="", arch="", builder="", experimental="false")
 """A shoald is asked there, which speaks to its engine as that wants it."""
@@ -42,6 +47,10 @@ class Nodes(Protocol):
 
     def latest(self) -> Snapshot | None:
         """None where this is no manager."""
+        ...
+
+    async def read(self) -> Snapshot:
+        """With every change that was acknowledged before. Raises Unavailable."""
         ...
 
     async def connect(self, task_id: Id, here: Conversation) -> Call: ...
@@ -96,7 +105,7 @@ class Elsewhere:
         found = _PATH.fullmatch(request.path)
         return found is not None and self._nodes.latest() is not None and _is_let_through(request.method, found["noun"], found["verb"])
 
-    def instead(self, method: str, path: str, passed: PassToEngine) -> PassToEngine | ApiResponse | None:
+    async def instead(self, method: str, path: str, passed: PassToEngine) -> PassToEngine | ApiResponse | None:
         """Raises InvalidArgument for a prefix of several ids."""
         found, now = _PATH.fullmatch(path), self._nodes.latest()
         if found is None or now is None:
@@ -105,6 +114,9 @@ class Elsewhere:
         if found["noun"] == "exec":
             return self._ask_exec(name, method, found["verb"], passed)
         task = find_task(now, name, here=self._nodes.node_id)
+        if task is None and _COULD_BE.fullmatch(name):
+            now = await self._newest() or now
+            task = find_task(now, name, here=self._nodes.node_id)
         if task is None:
             return None
         if not _is_let_through(method, "containers", found["verb"]):
@@ -113,6 +125,13 @@ class Elsewhere:
         link = self._link(task)
         reply: Reply | None = partial(self._learn, task) if found["verb"] == "exec" else passed.reply
         return replace(passed, through=link, path=f"/containers/{container}/{found['verb']}", reply=reply)
+
+    async def _newest(self) -> Snapshot | None:
+        """Another manager may have told the client of a container that we have not heard of yet."""
+        with suppress(TimeoutError, ShoalError):
+            async with asyncio.timeout(HEAR_WITHIN):
+                return await self._nodes.read()
+        return None
 
     def _ask_exec(self, exec_id: str, method: str, verb: str, passed: PassToEngine) -> PassToEngine | None:
         known = self._execs.get(exec_id)

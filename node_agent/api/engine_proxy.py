@@ -33,7 +33,7 @@ class OtherEngines(Protocol):
         """Whether a request could be asked of another node."""
         ...
 
-    def instead(self, method: str, path: str, passed: PassToEngine) -> PassToEngine | ApiResponse | None:
+    async def instead(self, method: str, path: str, passed: PassToEngine) -> PassToEngine | ApiResponse | None:
         """What to do about something that the engine here does not know; None if nobody knows better."""
         ...
 
@@ -98,7 +98,7 @@ class EngineProxy:
             answer = await link.answer_of(engine, method=exchange.head.method)
             taken_over = takes_over(call.path, answer.head)
             if answer.head.status == 404 and passed.through is None and self._elsewhere is not None:
-                instead = self._elsewhere.instead(exchange.head.method, call.path, passed)
+                instead = await self._elsewhere.instead(exchange.head.method, call.path, passed)
                 if isinstance(instead, ApiResponse):
                     _respond(exchange, instead)
                     return None

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from cluster.api.changes import ChangeSet, Put
-from cluster.api.errors import InvalidArgument
+from cluster.api.errors import InvalidArgument, NoLeader
 from cluster.api.objects import ContainerStatus, Node, NodeDescription, Service, Task, TaskStatus
 from cluster.api.specs import ServiceSpec
 from cluster.api.states import TaskState
@@ -63,11 +63,17 @@ def test_a_prefix_of_two_is_refused_as_docker_does() -> None:
 class Manager:
     node_id = "n1"
 
-    def __init__(self, now: Snapshot | None) -> None:
+    def __init__(self, now: Snapshot | None, newest: Snapshot | None = None) -> None:
         self.now = now
+        self.newest = newest
 
     def latest(self) -> Snapshot | None:
         return self.now
+
+    async def read(self) -> Snapshot:
+        if self.newest is None:
+            raise NoLeader
+        return self.newest
 
     async def connect(self, task_id: str, here: object) -> object:
         raise AssertionError
@@ -76,22 +82,29 @@ class Manager:
 async def test_what_would_end_a_container_is_refused_with_its_place() -> None:
     elsewhere = Elsewhere(Manager(swarm(task("t1", "n2", ID))))  # type: ignore[arg-type]
     for method, path in (("POST", f"/containers/{ID}/kill"), ("DELETE", f"/containers/{ID}"), ("POST", f"/containers/{ID}/update")):
-        refused = elsewhere.instead(method, path, PassToEngine())
+        refused = await elsewhere.instead(method, path, PassToEngine())
         assert isinstance(refused, ApiResponse)
         assert refused.status == 404
         assert json.loads(refused.body)["message"].startswith(f"No such container: {ID} (it is a container of task web.1.t1 on node w2:")
-    passed = elsewhere.instead("GET", "/containers/web.1.t1/logs", PassToEngine(query="tail=3"))
+    passed = await elsewhere.instead("GET", "/containers/web.1.t1/logs", PassToEngine(query="tail=3"))
     assert isinstance(passed, PassToEngine)
     assert (passed.path, passed.query) == (f"/containers/{ID}/logs", "tail=3")
 
 
+async def test_a_container_that_another_manager_told_of_a_moment_ago_is_found() -> None:
+    elsewhere = Elsewhere(Manager(swarm(), newest=swarm(task("t1", "n2", ID))))  # type: ignore[arg-type]
+    assert isinstance(await elsewhere.instead("GET", f"/containers/{ID}/json", PassToEngine()), PassToEngine)
+    alone = Elsewhere(Manager(swarm()))  # type: ignore[arg-type]
+    assert await alone.instead("GET", f"/containers/{ID}/json", PassToEngine()) is None, "without a quorum, what is known has to do"
+
+
 async def test_a_worker_knows_nothing_of_other_nodes() -> None:
-    assert Elsewhere(Manager(None)).instead("GET", f"/containers/{ID}/json", PassToEngine()) is None  # type: ignore[arg-type]
+    assert await Elsewhere(Manager(None)).instead("GET", f"/containers/{ID}/json", PassToEngine()) is None  # type: ignore[arg-type]
 
 
 async def test_an_exec_that_was_not_made_through_us_is_nowhere() -> None:
     elsewhere = Elsewhere(Manager(swarm(task("t1", "n2", ID))))  # type: ignore[arg-type]
-    assert elsewhere.instead("POST", f"/exec/{'e' * 64}/start", PassToEngine()) is None
+    assert await elsewhere.instead("POST", f"/exec/{'e' * 64}/start", PassToEngine()) is None
 
 
 @pytest.mark.parametrize(
