@@ -285,7 +285,7 @@ def test_a_client_that_half_closes_has_its_answer(manager: Daemon) -> None:
     "sent",
     [
         b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n",
-        b"GET /v1.41/services HTTP/1.1\r\nHost: x\r\nLong: " + b"a" * 100_000 + b"\r\n\r\n",
+        b"GET /v1.41/services HTTP/1.1\r\nHost: x\r\nLong: " + b"a" * 1_100_000 + b"\r\n\r\n",
         b"POST /v1.41/services/create HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
         b"POST /v1.41/services/create HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}",
         b"POST /v1.41/services/create HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzig\r\n",

@@ -71,6 +71,8 @@ class Client:
         return await self.answer()
 
     def say(self, text: str, body: bytes = b"") -> None:
+        if " HTTP/1.1" in text and "\nHost:" not in text:
+            text = text.replace(" HTTP/1.1", " HTTP/1.1\nHost: d", 1)
         self.writer.write(text.replace("\n", "\r\n").encode() + b"\r\n\r\n" + body)
 
     async def head(self) -> tuple[int, str]:

@@ -120,7 +120,7 @@ async def test_errors_are_told_as_docker_tells_them(stage: Stage, request_head: 
         ("POST / HTTP/1.1\nContent-Length: 1\nTransfer-Encoding: chunked", 400),
         ("POST / HTTP/1.1\nTransfer-Encoding: gzip", 501),
         ("POST / HTTP/1.1\nContent-Length: x", 400),
-        ("GET / HTTP/1.1\nX: " + "x" * 70_000, 431),
+        ("GET / HTTP/1.1\nX: " + "x" * 1_100_000, 431),
     ],
 )
 @on_both_loops(routes)
@@ -167,6 +167,16 @@ async def test_a_body_is_asked_for_when_the_client_waits_for_that(stage: Stage) 
     assert (await client.head())[0] == 100
     client.writer.write(b"{}")
     assert (await client.answer())[0] == 200
+
+
+@on_both_loops(routes)
+async def test_a_client_that_hears_a_no_instead_is_not_asked_for_its_body_after_it(stage: Stage) -> None:
+    """Whether the body follows, nobody can know: the connection ends, lest it be taken for a request or a request for it."""
+    client = await stage.client()
+    client.say("POST /services/x/nowhere HTTP/1.1\nExpect: 100-continue\nContent-Length: 2")
+    status, head, _ = await client.answer()
+    assert (status, "connection: close" in head) == (404, True)
+    assert await client.rest() == b""
 
 
 @on_both_loops(routes)

@@ -81,14 +81,14 @@ class Asked(NamedTuple):
 def asked(request: ApiRequest, *, now: int) -> Asked:
     """Read a request for events; raises InvalidArgument."""
     since, until = request.query.get("since"), request.query.get("until")
-    wanted = Asked(
-        request.query.filters(*FILTERS),
-        moment(since, now=now, name="since") if since else now,
-        moment(until, now=now, name="until") if until else None,
-    )
-    if wanted.until is not None and wanted.until < wanted.since:
-        raise InvalidArgument(f"`since` time ({since or 'now'}) cannot be after `until` time ({until})")
-    return wanted
+    filters = request.query.filters(*FILTERS)
+    ends = moment(until, now=now, name="until") if until else None
+    if not since:
+        return Asked(filters, now if ends is None else min(now, ends), ends)  # what is over by now has no events left
+    begins = moment(since, now=now, name="since")
+    if ends is not None and ends < begins:
+        raise InvalidArgument(f"`since` time ({since}) cannot be after `until` time ({until})")
+    return Asked(filters, begins, ends)
 
 
 class Events:

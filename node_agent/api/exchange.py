@@ -49,6 +49,11 @@ class WireBody:
     def done(self) -> bool:
         return self.framing.done
 
+    @property
+    def unasked(self) -> bool:
+        """Whether the client waits for a 100 that it was not sent: after another status nobody can know if the body follows."""
+        return self._asked_to_continue and not self.done
+
     async def next(self) -> bytes:
         """The next piece; empty when there is no more."""
         wire, framing = self._wire, self.framing
@@ -95,7 +100,9 @@ class Exchange:
 
     def __init__(self, wire: Wire, head: RequestHead, *, common: tuple[tuple[str, str], ...]) -> None:
         self.wire, self.head = wire, head
-        self.body = WireBody(wire, request_framing(head.headers), asked_to_continue="100-continue" in head.headers.tokens("expect"))
+        self.body = WireBody(
+            wire, request_framing(head.headers), asked_to_continue=head.minor == 1 and "100-continue" in head.headers.tokens("expect")
+        )
         self.keep_alive = head.keep_alive
         self.started = False
         self._common = common
@@ -161,18 +168,22 @@ class Exchange:
                 return True
         except BadMessage:  # the answer is out: nothing can be said about it any more
             return False
-        if not self.body.done:  # closing at once would take the answer away from a client that is still sending
-            self.wire.write_eof()
-            try:
-                async with asyncio.timeout(LINGER):
-                    while await self.wire.read():
-                        pass
-            except TimeoutError:
-                pass
+        if not self.body.done:
+            await self.linger()
         return False
 
+    async def linger(self) -> None:
+        """End our direction only: closing at once would take the answer away from a client that is still sending."""
+        self.wire.write_eof()
+        try:
+            async with asyncio.timeout(LINGER):
+                while await self.wire.read():
+                    pass
+        except TimeoutError:
+            pass
+
     def _write_head(self, status: int, reason: str, fields: list[tuple[str, str]], body: bytes) -> None:
-        if not self.body.done and isinstance(self.body.framing, Length) and self.body.framing.left > CHUNK:
+        if self.body.unasked or (not self.body.done and isinstance(self.body.framing, Length) and self.body.framing.left > CHUNK):
             self.keep_alive = False
         if not self.keep_alive:
             fields.append(("Connection", "close"))

@@ -30,11 +30,13 @@ class Filters:
             raise InvalidArgument(f"invalid filters: {error}") from error
         except RecursionError as error:
             raise InvalidArgument("invalid filters: they are nested too deeply") from error
-        if not isinstance(read, dict) or not all(_is_set_of_text(of) for of in read.values()):
+        if read is None:  # what JSON makes of no filters at all
+            return cls()
+        if not isinstance(read, dict) or not all(of is None or _is_set_of_text(of) for of in read.values()):
             raise InvalidArgument('invalid filters: expected an object of objects such as {"label":{"key=value":true}}')
-        filters = cls(read)
+        filters = cls({name: of for name, of in read.items() if of})  # one without a value is none, as in Docker
         if allowed is not None:
-            for name in filters.names:
+            for name in read:
                 if name not in allowed:
                     raise InvalidArgument(f"invalid filter '{name}'")
         return filters

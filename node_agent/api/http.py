@@ -8,7 +8,11 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import NamedTuple, Protocol
 
-MAX_HEAD = 64 * 1024  # X-Registry-Auth and X-Registry-Config may carry many credentials
+MAX_HEAD = 1024 * 1024  # as Go's: a build's arguments and labels are in its target, credentials for many registries in X-Registry-Config
+MAX_LINE = 64 * 1024  # between chunks
+_END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
+_ENCODED = re.compile(r"%(..?)?")
+_UNRESERVED = re.compile(r"[A-Za-z0-9._~-]")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VERSION = re.compile(r"HTTP/1\.([01])")
 
@@ -93,36 +97,56 @@ def cut_head(buffer: bytearray) -> str | None:
     """Take a message's head off the buffer; None while it is not all there."""
     while buffer[:2] == b"\r\n":  # a client may send one after a body
         del buffer[:2]
-    end = buffer.find(b"\r\n\r\n", 0, MAX_HEAD + 4)
-    if end < 0:
+    end = _END_OF_HEAD.search(buffer, 0, MAX_HEAD + 4)  # people write lines with LF alone to a socket, and every server reads them
+    if end is None:
         if len(buffer) > MAX_HEAD:
             raise BadMessage(f"the request's head is over {MAX_HEAD} bytes", 431)
         return None
-    head = buffer[:end].decode("latin-1")
-    del buffer[: end + 4]
+    head = buffer[: end.start()].replace(b"\r\n", b"\n").decode("latin-1")
+    del buffer[: end.end()]
     return head
 
 
 def parse_request(head: str) -> RequestHead:
     """The request that these lines begin."""
-    first, *lines = head.split("\r\n")
+    first, *lines = head.split("\n")
     words = first.split(" ")
     if len(words) != 3 or not _TOKEN.fullmatch(words[0]):
         raise BadMessage(f"malformed request line {first[:80]!r}")
     version = _VERSION.fullmatch(words[2])
     if version is None:
         raise BadMessage(f"unsupported protocol {words[2][:20]!r}: HTTP/1.1 is spoken here", 505)
-    target = words[1]
-    if target.startswith("http://"):  # the absolute form, which proxies use
-        target = "/" + target[7:].partition("/")[2]
-    if not target.startswith("/"):
+    headers = Headers(_fields(lines))
+    if version[1] == "1" and sum(name.lower() == "host" for name, _ in headers.fields) != 1:  # RFC 9112, section 3.2
+        raise BadMessage("a request of HTTP/1.1 has one Host header")
+    return RequestHead(words[0], _origin_form(words[1]), int(version[1]), headers)
+
+
+def _origin_form(target: str) -> str:
+    """A target as it is routed: without scheme and host, which proxies put there, and with no character encoded that need not be."""
+    rest = target
+    for scheme in ("http://", "https://"):
+        if target.startswith(scheme):
+            rest = "/" + target.removeprefix(scheme).partition("/")[2]
+    path, mark, query = rest.partition("?")
+    if not path.startswith("/"):
         raise BadMessage(f"malformed request target {target[:80]!r}")
-    return RequestHead(words[0], target, int(version[1]), Headers(_fields(lines)))
+    return _ENCODED.sub(_plain, path) + mark + query
+
+
+def _plain(encoded: re.Match[str]) -> str:
+    try:
+        character = chr(int(encoded[1], 16)) if len(encoded[0]) == 3 and encoded[1].isalnum() else None
+    except ValueError:
+        character = None
+    if character is None:
+        raise BadMessage(f"malformed request target: invalid URL escape {encoded[0]!r}")
+    return character if _UNRESERVED.fullmatch(character) else encoded[0]
 
 
 def parse_response(head: str) -> ResponseHead:
     """The response that these lines begin."""
-    first, *lines = head.split("\r\n")
+    first, *lines = head.split("\n")
     words = first.split(" ", 2)
     if len(words) < 2 or _VERSION.fullmatch(words[0]) is None or not words[1].isdecimal():
         raise BadMessage(f"malformed status line {first[:80]!r}")
@@ -132,7 +156,7 @@ def parse_response(head: str) -> ResponseHead:
 def _fields(lines: list[str]) -> Iterable[tuple[str, str]]:
     for line in lines:
         name, colon, value = line.partition(":")
-        if not colon or not _TOKEN.fullmatch(name):  # folded lines and "Name :" fail here too
+        if not colon or "\r" in value or not _TOKEN.fullmatch(name):  # folded lines and "Name :" fail here too
             raise BadMessage(f"malformed header line {line[:80]!r}")
         yield name, value.strip(" \t")
 
@@ -226,9 +250,9 @@ class Chunked:
         return b"".join(parts)
 
     def _next_line(self, buffer: bytearray) -> bool:
-        end = buffer.find(b"\r\n", 0, MAX_HEAD)
+        end = buffer.find(b"\r\n", 0, MAX_LINE)
         if end < 0:
-            if len(buffer) > MAX_HEAD:
+            if len(buffer) > MAX_LINE:
                 raise BadMessage("malformed chunk")
             return False
         line = _cut(buffer, end)

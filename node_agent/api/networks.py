@@ -68,7 +68,7 @@ class Networks:
     async def inspect(self, request: ApiRequest) -> Response:
         reference, scope = request.params["id"], request.query.get("scope")
         now = await self._overlays()
-        found = None if now is None or scope == "local" else _find(now, reference)
+        found = None if now is None or scope not in {"", "swarm", "global"} else _find(now, reference)
 
         async def prefer_exact(reply: EngineReply) -> ApiResponse:
             if reply.ok and not _shadow(reply.json()):

@@ -115,8 +115,10 @@ class ApiServer:
                 if not await exchange.end():
                     break
         except BadMessage as bad:
-            with contextlib.suppress(Gone):
-                Exchange(wire, RequestHead("GET", "/", 0, Headers()), common=self._common).refuse(bad.status, str(bad))
+            with contextlib.suppress(ConnectionError):
+                exchange = Exchange(wire, RequestHead("GET", "/", 0, Headers()), common=self._common)
+                exchange.refuse(bad.status, str(bad))
+                await exchange.linger()
         except (ConnectionError, TimeoutError):
             pass
         except Exception:  # one connection's trouble is not another's

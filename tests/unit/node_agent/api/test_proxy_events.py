@@ -120,6 +120,11 @@ def test_since_and_until_are_read() -> None:
     assert (asked(request(""), now=10**18).since, asked(request(""), now=10**18).until) == (10**18, None)
 
 
+def test_events_until_a_moment_that_is_over_are_none() -> None:
+    read = asked(request("until=5"), now=10**18)
+    assert read.since == read.until == 5 * 10**9
+
+
 @pytest.mark.parametrize("query", ["since=7&until=5", "since=x", 'filters={"nme":{"a":true}}', "filters=x"])
 def test_what_makes_no_sense_is_refused(query: str) -> None:
     with pytest.raises(InvalidArgument):

@@ -13,6 +13,8 @@ def test_both_spellings_of_filters_are_read() -> None:
         assert filters.get("label") == ("a=b",)
         assert "name" in filters
     assert not Filters.parse("")
+    assert not Filters.parse("null")
+    assert not Filters.parse('{"name":null,"id":{},"label":[]}')
     assert Filters.parse(Filters({"a": ["b", "c"]}).encode()).get("a") == ("b", "c")
 
 
