@@ -180,6 +180,10 @@ FILES = {
 NETWORKS = {
     "half of a JSON": Row("POST", "/networks/create", "{", 400, "invalid JSON"),
     "a name that is taken": Row("POST", "/networks/create", overlay("known"), 409, "network with name known already exists"),
+    "a name that is a number": Row("POST", "/networks/create", {"Name": 1}, 400, "Expected `str`, got `int`"),
+    "a source that is a text": Row("POST", "/networks/create", overlay("fresh", ConfigFrom="x"), 400, "invalid JSON"),
+    "a driver that is a list": Row("POST", "/networks/create", {"Name": "fresh", "Driver": ["overlay"]}, 400, "invalid JSON"),
+    "a config-only overlay, in other letters": Row("POST", "/networks/create", overlay("fresh", configonly=True), 400, "config-only"),
     "a bridge with an overlay's name": Row("POST", "/networks/create", {"Name": "known"}, 409, "network with name known already exists"),
     "an overlay with a bridge's name": Row("POST", "/networks/create", overlay("bridge"), 409, "network with name bridge already exists"),
     "no name": Row("POST", "/networks/create", overlay(""), 400, "name must be provided"),  # 500 in 20.10

@@ -8,6 +8,7 @@ from cluster.api.errors import InvalidArgument
 from cluster.api.specs import (
     ConfigReference,
     ContainerSpec,
+    FileTarget,
     GenericResource,
     HealthConfig,
     Limits,
@@ -34,6 +35,7 @@ _IMAGE = re.compile(
 
 _LONGEST_IMAGE = 1000
 
+_PROPAGATIONS = ("", "private", "rprivate", "shared", "rshared", "slave", "rslave")
 _MOUNT_TYPES = ("bind", "volume", "tmpfs", "npipe", "cluster", "image")
 _RESTART_CONDITIONS = ("", "none", "on-failure", "any")
 
@@ -96,6 +98,12 @@ def _check_mounts(mounts: tuple[Mount, ...]) -> None:
         seen.add(mount.target)
         if kind == "bind" and not mount.source:
             raise InvalidArgument(f'invalid mount config for type "bind": field Source must not be empty (mount at {mount.target})')
+        if mount.bind_options is not None and mount.bind_options.propagation not in _PROPAGATIONS:
+            raise InvalidArgument(
+                f"invalid MountPropagation: {mount.bind_options.propagation!r}; use one of {', '.join(_PROPAGATIONS[1:])}"
+            )
+        if mount.tmpfs_options is not None and mount.tmpfs_options.mode < 0:
+            raise InvalidArgument(f"invalid mode {mount.tmpfs_options.mode} of the mount at {mount.target}: it cannot be negative")
         if kind == "tmpfs" and mount.source:
             raise InvalidArgument(f'invalid mount config for type "tmpfs": field Source must not be specified (mount at {mount.target})')
 
@@ -124,7 +132,7 @@ def check_secret_references(references: tuple[SecretReference, ...]) -> None:
             raise InvalidArgument("malformed secret reference: it needs SecretID and SecretName")
         if reference.file is None or not reference.file.name:
             raise InvalidArgument(f"malformed secret reference, no target provided for secret {reference.secret_name!r}")
-        _check_target("secret", targets, reference.secret_name, reference.file.name)
+        _check_target("secret", targets, reference.secret_name, reference.file)
 
 
 def check_config_references(container: ContainerSpec) -> None:
@@ -137,14 +145,16 @@ def check_config_references(container: ContainerSpec) -> None:
         if reference.file is not None:
             if not reference.file.name:
                 raise InvalidArgument(f"malformed config reference, no target provided for config {reference.config_name!r}")
-            _check_target("config", targets, reference.config_name, reference.file.name)
+            _check_target("config", targets, reference.config_name, reference.file)
     _check_credentials(container, container.configs)
 
 
-def _check_target(kind: str, targets: dict[str, str], name: str, target: str) -> None:
-    if target in targets:
-        raise InvalidArgument(f"{kind} references '{targets[target]}' and '{name}' have a conflicting target: '{target}'")
-    targets[target] = name
+def _check_target(kind: str, targets: dict[str, str], name: str, file: FileTarget) -> None:
+    if file.mode < 0:
+        raise InvalidArgument(f"invalid mode {file.mode} of {kind} {name!r}: it cannot be negative")
+    if file.name in targets:
+        raise InvalidArgument(f"{kind} references '{targets[file.name]}' and '{name}' have a conflicting target: '{file.name}'")
+    targets[file.name] = name
 
 
 def _check_credentials(container: ContainerSpec, configs: tuple[ConfigReference, ...]) -> None:
@@ -164,8 +174,8 @@ def _check_resources(resources: Resources | None) -> None:
     for amounts in (resources.limits, resources.reservations):
         if amounts is not None:
             _check_amounts(amounts)
-    if resources.limits is not None and resources.limits.pids < 0:
-        raise InvalidArgument(f"invalid pids limit {resources.limits.pids}: it cannot be negative")
+    if resources.limits is not None and resources.limits.pids < -1:
+        raise InvalidArgument(f"invalid pids limit {resources.limits.pids}: it is a number of processes, or 0 or -1 for no limit")
     if resources.reservations is not None:
         for generic in resources.reservations.generic_resources:
             _check_generic(generic)

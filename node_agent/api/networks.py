@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import quote
 
 import msgspec
+from msgspec.structs import replace
 
 from cluster.aio.clock import Clock
 from cluster.api.commands import CreateNetwork, RemoveNetwork
@@ -24,6 +25,21 @@ from node_agent.api.routing import Route
 
 _FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
 _LEAVE_WITHIN = 1.5
+
+
+class _Source(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    network: str = ""
+
+
+class _Asked(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """What of a new network's description says whose it is."""
+
+    name: str = ""
+    driver: str = ""
+    scope: str = ""
+    check_duplicate: bool = False
+    config_only: bool = False
+    config_from: _Source = _Source()
 
 
 class Networks:
@@ -94,20 +110,20 @@ class Networks:
 
     async def create(self, request: ApiRequest) -> Response:
         raw = await request.json(dict[str, Any])
-        name = raw.get("Name") or ""
-        driver = raw.get("Driver") or "bridge"
+        asked = as_value(raw, _Asked)
+        name, driver = asked.name, asked.driver or "bridge"
         now = await self._overlays()
         if now is not None and (taken := now.named(Kind.NETWORK, name)) is not None:
             raise Conflict(f"network with name {name} already exists (id {taken.id})")
-        if driver != "overlay" and raw.get("Scope") != "swarm":
+        if driver != "overlay" and asked.scope != "swarm":
             return PassToEngine(body=msgspec.json.encode(raw))
-        if raw.get("ConfigOnly") or (raw.get("ConfigFrom") or {}).get("Network"):
+        if asked.config_only or asked.config_from.network:
             raise InvalidArgument("a config-only network cannot be an overlay of the swarm: give the options to the network itself")
         if self._swarm.state is LocalState.ACTIVE and not self._swarm.is_manager:
             raise Forbidden("Cannot create a multi-host network from a worker node. Please create the network from a manager node.")
         if self._swarm.is_manager and name and await self._engine_has(name):
             raise Conflict(f"network with name {name} already exists on this node's engine: remove it, or choose another name")
-        spec = as_value({**raw, "Driver": driver, "Scope": "swarm"}, NetworkSpec)
+        spec = replace(as_value(raw, NetworkSpec), driver=driver, scope="swarm")
         outcome = await self._swarm.execute(CreateNetwork(id=self._swarm.draw_id(), spec=spec))
         return json_response({"Id": outcome.id, "Warning": ""}, status=201)
 

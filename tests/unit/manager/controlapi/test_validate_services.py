@@ -4,6 +4,7 @@ import pytest
 
 from cluster.api.errors import InvalidArgument
 from cluster.api.specs import (
+    BindOptions,
     ConfigReference,
     ContainerSpec,
     CredentialSpec,
@@ -31,6 +32,7 @@ from cluster.api.specs import (
     ServiceSpec,
     SpreadOver,
     TaskSpec,
+    TmpfsOptions,
     UpdateConfig,
 )
 from manager.controlapi.normalize import normalized
@@ -106,6 +108,8 @@ def test_a_spec_that_no_message_could_carry_is_refused() -> None:
         ((Mount(type="volume", target="/a"), Mount(type="tmpfs", target="/a")), "duplicate mount point: /a"),
         ((Mount(type="volume", source="x"),), "needs a Target"),
         ((Mount(type="weird", target="/a"),), "invalid MountType: 'weird'"),
+        ((Mount(source="/a", target="/a", bind_options=BindOptions(propagation="weird")),), "invalid MountPropagation: 'weird'"),
+        ((Mount(type="tmpfs", target="/a", tmpfs_options=TmpfsOptions(mode=-1)),), "invalid mode -1 of the mount at /a"),
         ((Mount(type="bind", target="/a"),), "Source must not be empty"),
         ((Mount(target="/a"),), "Source must not be empty"),
         ((Mount(type="tmpfs", source="x", target="/a"),), "Source must not be specified"),
@@ -149,6 +153,14 @@ def test_secrets_need_files_of_their_own() -> None:
         check_container(secrets=(SecretReference(file=FileTarget(name="f"), secret_name="a"),))
 
 
+def test_a_mode_is_not_negative() -> None:
+    odd = FileTarget(name="f", mode=-1)
+    with pytest.raises(InvalidArgument, match="invalid mode -1 of secret 'a'"):
+        check_container(secrets=(SecretReference(file=odd, secret_id="a", secret_name="a"),))
+    with pytest.raises(InvalidArgument, match="invalid mode -1 of config 'a'"):
+        check_container(configs=(ConfigReference(file=odd, config_id="a", config_name="a"),))
+
+
 def test_configs_are_files_or_part_of_the_container() -> None:
     file, runtime = FileTarget(name="f"), RuntimeTarget()
     one = ConfigReference(file=file, config_id="a", config_name="a")
@@ -170,7 +182,7 @@ def test_configs_are_files_or_part_of_the_container() -> None:
         (Resources(limits=Limits(nano_cpus=999_999)), r"invalid cpu value 0.000999999: Must be at least 0.001"),
         (Resources(reservations=Reservations(nano_cpus=-1)), "invalid cpu value"),
         (Resources(limits=Limits(memory_bytes=(4 << 20) - 1)), "invalid memory value 4194303: Must be at least 4MiB"),
-        (Resources(limits=Limits(pids=-1)), "invalid pids limit"),
+        (Resources(limits=Limits(pids=-2)), "invalid pids limit"),
         (Resources(reservations=Reservations(generic_resources=(GenericResource(),))), "needs a Kind"),
         (
             Resources(reservations=Reservations(generic_resources=(GenericResource(discrete_resource_spec=DiscreteResource(kind="gpu")),))),
@@ -181,6 +193,11 @@ def test_configs_are_files_or_part_of_the_container() -> None:
 def test_resources(resources: Resources, words: str) -> None:
     with pytest.raises(InvalidArgument, match=words):
         check_task(resources=resources)
+
+
+def test_no_limit_of_processes_is_0_or_as_compose_writes_it_minus_1() -> None:
+    for pids in (0, -1):
+        check_task(resources=Resources(limits=Limits(pids=pids)))
 
 
 @pytest.mark.parametrize(
