@@ -57,6 +57,8 @@ def test_managers_are_upgraded_one_by_one_under_load(cluster: Cluster) -> None:
     first.docker("network", "create", "-d", "overlay", "--attachable", "attach")
     before = running(cluster)
     assert level(first) == LEVEL - 1
+    with pytest.raises(CommandFailed, match=f"takes feature level {LEVEL} of every manager, and this swarm is at {LEVEL - 1}: upgrade"):
+        first.docker("exec", _container(first, elsewhere="m1"), "true")
     leader = cluster.leader()
     with Clients(managers, seed=2) as clients:
         for place, daemon in enumerate((*(one for one in managers if one is not leader), leader)):
@@ -88,6 +90,10 @@ def _no_way_back(cluster: Cluster, manager: Daemon, late: Daemon) -> None:
     cluster.join(late, first, "worker")
     with pytest.raises(CommandFailed, match=cure):
         first.docker("node", "promote", "late")
+    create(first, "old", "--constraint", "node.hostname==late")
+    first.wait_running("old", 1)
+    with pytest.raises(CommandFailed, match=f"node late runs a version of feature level {LEVEL - 1}, and reaching containers"):
+        first.docker("exec", _container(first, service="old"), "true")
     manager.stop()
     manager.start(*OLD)
     wait_until(lambda: f"feature level {LEVEL - 1} and the swarm is at {LEVEL}" in _trouble(manager), what="it says what is wrong with it")
@@ -99,6 +105,13 @@ def _no_way_back(cluster: Cluster, manager: Daemon, late: Daemon) -> None:
     late.start()
     wait_until(lambda: "late" in first.docker("node", "promote", "late"), what="the worker was upgraded and can be promoted")
     wait_until(lambda: len(reachable(first)) == 4, what="it is a manager")
+
+
+def _container(manager: Daemon, *, service: str = "web", elsewhere: str = "") -> str:
+    """Of one of a service's tasks, on another node than that."""
+    names = {node["ID"]: node["Description"]["Hostname"] for node in manager.get("/nodes")}
+    found = (task for task in manager.tasks(service) if names[task["NodeID"]] != elsewhere)
+    return str(next(found)["Status"]["ContainerStatus"]["ContainerID"])
 
 
 def _trouble(daemon: Daemon) -> str:
