@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from integration import mutations
 from integration.bad_requests import (
     CREATE,
     FILES,
@@ -139,3 +140,20 @@ def test_a_worker_cannot_make_an_overlay(cluster: Cluster) -> None:
 def test_a_bad_founding_or_joining_leaves_the_node_outside(outsider: Daemon, known: Known, row: Row) -> None:
     refused(outsider, row, known)
     assert outsider.get("/info")["Swarm"]["LocalNodeState"] == "inactive"
+
+
+@pytest.mark.parametrize(
+    ("noun", "whole"),
+    [("services", mutations.SERVICE), ("networks", mutations.NETWORK), ("secrets", mutations.FILE), ("configs", mutations.FILE)],
+    ids=["services", "networks", "secrets", "configs"],
+)
+def test_whatever_is_wrong_with_a_description_is_the_clients_fault(manager: Daemon, noun: str, whole: Mapping[str, Any]) -> None:
+    """Taken, or refused with 4xx and a message: no wrong member of any create request may end in an error of ours."""
+    faults = []
+    for name, mutant in mutations.mutants(whole):
+        status, answer = call(manager.socket, "POST", f"/{noun}/create", mutant)
+        if status < 300:
+            call(manager.socket, "DELETE", f"/{noun}/{answer.get('ID') or answer['Id']}")
+        elif (status >= 500 and status != 501) or set(answer) != {"message"}:
+            faults.append((name, status, answer))
+    assert not faults

@@ -71,7 +71,11 @@ class Networks:
     async def list(self, request: ApiRequest) -> Response:
         filters = request.query.filters(*_FILTERS)
         now = await self._overlays()
-        ours = [] if now is None else [views.network(row, now) for row in now.networks.values() if _matches(row, filters)]
+        ours = (
+            []
+            if now is None
+            else [views.network(row, now, version=request.version) for row in now.networks.values() if _matches(row, filters)]
+        )
 
         async def merge(reply: EngineReply) -> ApiResponse:
             if not reply.ok:
@@ -93,7 +97,8 @@ class Networks:
 
         if found is not None and now is not None:
             containers = {**await self._containers_here(found), **views.guests_elsewhere(found, self._swarm.node_id)}
-            return json_response(views.network(found, now, containers=containers, verbose=request.query.flag("verbose")))
+            verbose = request.query.flag("verbose")
+            return json_response(views.network(found, now, version=request.version, containers=containers, verbose=verbose))
         if scope in {"swarm", "global"}:
             raise NotFound(f"network {reference} not found")
         return PassToEngine(reply=prefer_exact)

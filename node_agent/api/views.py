@@ -277,7 +277,9 @@ def config(row: Config) -> Json:
     return {**_head(row), "Spec": spec}
 
 
-def network(row: Network, now: Snapshot, *, containers: Mapping[str, Json] | None = None, verbose: bool = False) -> Json:
+def network(
+    row: Network, now: Snapshot, *, version: ApiVersion, containers: Mapping[str, Json] | None = None, verbose: bool = False
+) -> Json:
     """As `GET /networks` shows an overlay of the swarm."""
     ipam: Json = {"Driver": "default", "Options": None, "Config": None}
     if row.spec.ipam is not None:
@@ -291,7 +293,7 @@ def network(row: Network, now: Snapshot, *, containers: Mapping[str, Json] | Non
         "Created": timestamp(row.created_at),
         "Scope": "swarm",
         "Driver": row.spec.driver,
-        "EnableIPv4": True,
+        **({"EnableIPv4": True} if version >= (1, 48) else {}),
         "EnableIPv6": False,
         "IPAM": ipam,
         "Internal": row.spec.internal,

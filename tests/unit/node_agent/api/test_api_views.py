@@ -133,8 +133,14 @@ def test_a_network_shows_containers_of_other_nodes_by_what_the_managers_call_the
     row = Network(id="net1", subnet="10.0.1.0/24", gateway="10.0.1.1", guests=guests)
     there = views.guests_elsewhere(row, "n1")
     assert {key: (one["Name"], one["IPv4Address"]) for key, one in there.items()} == {"g2": ("there", "10.0.1.8/24")}
-    assert views.network(row, holding(), containers=there)["Containers"] == there
-    assert views.network(row, holding())["Containers"] is None
+    assert views.network(row, holding(), version=NEW, containers=there)["Containers"] == there
+    assert views.network(row, holding(), version=NEW)["Containers"] is None
+
+
+def test_a_network_has_no_member_newer_than_its_client() -> None:
+    row = Network(id="net1", subnet="10.0.1.0/24", gateway="10.0.1.1")
+    assert views.network(row, holding(), version=ApiVersion(1, 48))["EnableIPv4"] is True
+    assert "EnableIPv4" not in views.network(row, holding(), version=ApiVersion(1, 47))
 
 
 def test_a_manager_that_nobody_reaches_is_shown_so() -> None:
