@@ -4,7 +4,7 @@ PY := .venv/bin/python
 SEEDS ?= 2000
 STACKS ?= ../shared/stacks
 
-.PHONY: help setup lint test test-fast test-integration sim soak demo bench conformance clean
+.PHONY: help setup lint test test-fast test-integration sim soak demo bench clients conformance clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -37,6 +37,9 @@ demo: setup  ## A real five-node cluster on this machine, a stack on it, and two
 
 conformance: setup  ## Compare stack deploy with the docker CLI over a folder of stacks: make conformance STACKS=dir
 	python3 $(STACKS)/compare.py --cmd '$(CURDIR)/.venv/bin/shoal -H {socket} stack deploy -c {file} teststack'
+
+clients: setup  ## Ansible describes a swarm twice, and finds nothing to change the second time (installs Ansible in a scratch folder)
+	$(PY) -m integration.third_party
 
 bench: setup  ## Every benchmark
 	@for file in bench/*.py; do name=$$(basename $$file .py); echo "== $$name"; $(PY) -m bench.$$name || exit 1; done
