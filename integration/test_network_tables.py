@@ -22,14 +22,17 @@ pytestmark = [pytest.mark.root, pytest.mark.skipif(bool(why_not()), reason=why_n
 
 SECONDS = 3.0
 """With rules that overlook this, a connection misses within half a second, on two processors."""
-LONG_SECONDS = 12.0
-"""A packet of an open connection meets its change more seldom: within these, in two runs of three."""
 OWN, VIP = "10.97.0.1", "10.97.0.100"
 BACKENDS = tuple(f"10.97.0.{number}" for number in range(2, 7))
 PORT, PUBLISHED = 8000, 8080
 LINK = "10.96.0.0/20"
 _BACKLOG = 65535
 """More than are opened before a thread that has to wait for a processor takes them up: a full queue would lose first packets too."""
+_PORTS = range(10000, 65536)
+"""Of the client, each once: a port's second connection may meet what is left of its first at that backend, and be tried again after 10 ms.
+
+So it was for 5 of 208,000 while no table changed, with translation, and for none of 229,000 without; a packet that is lost costs a second.
+"""
 _TOTAL_RETRANS = 100
 """Where in `struct tcp_info`."""
 
@@ -111,10 +114,13 @@ class Hammer(threading.Thread):
 
     def run(self) -> None:
         with self._host.inside():
-            while not self._over.is_set() and not self.failed:
+            for port in _PORTS:
+                if self._over.is_set() or self.failed:
+                    return
                 with socket.socket() as client:
                     client.settimeout(5)
                     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    client.bind((OWN, port))
                     try:
                         client.connect(self._to)
                     except OSError as failed:
@@ -207,7 +213,14 @@ class Keeper(threading.Thread):
 
 
 def test_no_open_connection_breaks_while_other_nodes_join_and_leave() -> None:
-    """The packets of a connection from another node belong to that node's zone: one that is not put into it is nobody's, and is reset."""
+    """The packets of a connection from another node belong to that node's zone: one that is not put into it is nobody's, and is reset.
+
+    A packet meets a rule that is being replaced too seldom to count on it (within 12 s in two runs of three), so none may be replaced.
+    """
+    few, more = reached_over_the_link(2), reached_over_the_link(2, 3)
+    for before, after in ((few, more), (more, few)):
+        steps = between(before, after)
+        assert not isinstance(steps, str) or all(line.split()[1] == "element" for line in steps.splitlines()), steps
     with Lab("zones") as lab, ExitStack() as stack:
         here, there = lab.host("one", f"{OWN}/24"), lab.host("two", "10.97.0.50/24")
         here.run("ip", "link", "set", "eth0", "down")
@@ -218,14 +231,14 @@ def test_no_open_connection_breaks_while_other_nodes_join_and_leave() -> None:
             serve(stack, here, address, echo)
         held = HeldTable(str(here.namespace))
         stack.callback(held.close)
-        held.hold(reached_over_the_link(2), recheck=False)
+        held.hold(few, recheck=False)
         keepers = [Keeper(there) for _ in range(4)]
         for keeper in keepers:
             keeper.start()
-        until = time.monotonic() + LONG_SECONDS
+        until = time.monotonic() + SECONDS
         while time.monotonic() < until and not any(keeper.failed for keeper in keepers):
-            held.hold(reached_over_the_link(2, 3), recheck=False)
-            held.hold(reached_over_the_link(2), recheck=False)
+            held.hold(more, recheck=False)
+            held.hold(few, recheck=False)
         for keeper in keepers:
             keeper.stop()
         assert not [keeper.failed for keeper in keepers if keeper.failed]
