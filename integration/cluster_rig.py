@@ -22,7 +22,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from integration.netlab import Engine, Host, Lab, end
+from integration.leftovers import end_all, mounts_under, processes_of
+from integration.netlab import Engine, Host, Lab, at_once, end
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 READY_WITHIN = 60.0
@@ -211,8 +212,8 @@ class Daemon:
         with suppress(CommandFailed, subprocess.TimeoutExpired, OSError):
             if containers := self.engine("ps", "-aq").split():
                 self.engine("rm", "-f", *containers)
-        _end_processes_of(self.folder)
-        for mount in _mounts_under(self.folder):
+        end_all(processes_of(self.folder))  # its engine, the shims, the name server: left running on purpose
+        for mount in mounts_under(self.folder):
             subprocess.run(("umount", "-l", mount), capture_output=True, check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -234,8 +235,7 @@ class Cluster:
         self.destroy()
 
     def destroy(self) -> None:
-        for daemon in self.daemons.values():
-            daemon.destroy()
+        at_once(Daemon.destroy, self.daemons.values())
         self.daemons.clear()
         self.lab.destroy()
 
@@ -254,16 +254,19 @@ class Cluster:
     ) -> Daemon:
         """A whole swarm, its daemons started with these flags and without this capability; returns its first manager."""
         names = [*(f"m{number}" for number in range(1, managers + 1)), *(f"w{number}" for number in range(1, workers + 1))]
-        daemons = [self.add(name).start(*flags, wait=False, without=without) for name in names]
-        for daemon in daemons:
-            daemon.wait_ready()
+        daemons = [self.add(name) for name in names]
+
+        def ready(daemon: Daemon) -> None:
+            daemon.start(*flags, without=without)
             if archive is not None:
                 daemon.import_image(image, archive, "ENV PATH=/bin")
+
+        at_once(ready, daemons)
         first = daemons[0]
         first.docker("swarm", "init", "--advertise-addr", first.address)
-        for daemon in daemons[1:]:
-            role = "manager" if daemon.name.startswith("m") else "worker"
-            self.join(daemon, first, role)
+        for manager in daemons[1:managers]:
+            self.join(manager, first, "manager")
+        at_once(lambda worker: self.join(worker, first, "worker"), daemons[managers:])
         return first
 
     @staticmethod
@@ -301,30 +304,3 @@ def busybox_archive(folder: Path, extra: Callable[[Path], None] | None = None) -
 
 def _quoted(text: str) -> str:
     return "".join(letter if letter.isalnum() else f"%{ord(letter):02X}" for letter in text)
-
-
-def _end_processes_of(folder: Path) -> None:
-    """End what this daemon started and left running on purpose: its engine, the shims, the name server; they all name its folder."""
-    mark = os.fsencode(f"{folder}/")
-
-    def running() -> list[int]:
-        found = []
-        for entry in Path("/proc").glob("[0-9]*/cmdline"):
-            with suppress(OSError):
-                if mark in entry.read_bytes():
-                    found.append(int(entry.parent.name))
-        return [pid for pid in found if pid != os.getpid()]
-
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        for pid in running():
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
-        deadline = time.monotonic() + 10
-        while running() and time.monotonic() < deadline:
-            time.sleep(0.05)
-
-
-def _mounts_under(folder: Path) -> Sequence[str]:
-    """Innermost first."""
-    points = (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
-    return sorted((point for point in points if point.startswith(f"{folder}/")), key=len, reverse=True)

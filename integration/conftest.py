@@ -7,10 +7,21 @@ from pathlib import Path
 
 import pytest
 
+from integration import leftovers
 from integration.cluster_rig import Cluster, Daemon, busybox_archive
 from integration.netlab import why_no_engine
 
 IMAGE = "shoal-lab"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """One folder for all that a run makes."""
+    home = leftovers.begin()
+    if not hasattr(config, "workerinput"):  # the process that the others are started by
+        config.option.basetemp = config.option.basetemp or str(home / "t")
+        leftovers.sweep(home)
+        config.add_cleanup(lambda: leftovers.clear(home))
 
 
 @pytest.fixture(scope="session")

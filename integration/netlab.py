@@ -17,13 +17,18 @@ import subprocess
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
+from integration.leftovers import mounts_under
 from node_agent.network.netns import inside
 
+T = TypeVar("T")
+R = TypeVar("R")
 IMAGE = "shoal-lab"
 """The image that `Engine.import_image` makes: busybox, its applets, nothing else."""
 
@@ -48,6 +53,12 @@ def _run(*command: str) -> str:
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout
+
+
+def at_once(do: Callable[[T], R], each: Iterable[T]) -> list[R]:
+    """The answers, in their order. Raises what the first of them raised, once all have ended."""
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        return list(pool.map(do, each))
 
 
 def own_name(tag: str) -> str:
@@ -135,8 +146,7 @@ class Lab:
 
     def destroy(self) -> None:
         """Hosts with all that runs on them, and the switch."""
-        for host in self.hosts.values():
-            host.destroy()
+        at_once(Host.destroy, self.hosts.values())
         self.hosts.clear()
         for namespace in Path("/run/netns").glob(f"{self._prefix}-*") if Path("/run/netns").is_dir() else ():
             with suppress(RuntimeError):
@@ -284,16 +294,10 @@ class Engine:
                 self.remove_containers()
             self.stop()
         for folder in (self._short, self._folder):
-            for mount in _mounts_under(folder):
+            for mount in mounts_under(folder):
                 with suppress(RuntimeError):
                     _run("umount", "-l", mount)
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _mounts_under(folder: Path) -> Sequence[str]:
-    """Innermost first."""
-    points = (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
-    return sorted((point for point in points if point.startswith(f"{folder}/")), key=len, reverse=True)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from cluster.api.assignment import AssignedAttachment, AssignedTask
 from cluster.api.endpoint import Backend, DataKey, EndpointUpdate, OverlayNetwork, Peer, ServiceEndpoint, ServiceNetwork
 from cluster.api.specs import ContainerSpec, NetworkAttachmentConfig, PortConfig, TaskSpec
 from cluster.api.states import TaskState
-from integration.netlab import IMAGE, Engine, Host, Lab, in_namespace_of
+from integration.netlab import IMAGE, Engine, Host, Lab, at_once, in_namespace_of
 from node_agent.network.data_plane import DataPlane
 from node_agent.network.engine_networks import DockerNetworks
 from node_agent.network.plane import Plane
@@ -379,9 +379,8 @@ class Machines:
         self.lab = lab
         self.folder = folder
         self.hosts = [lab.host(f"h{number}", f"10.99.0.{number}/24") for number in range(1, hosts + 1)]
-        self.engines = [host.engine(folder / host.name) for host in self.hosts]
-        for engine in self.engines:
-            engine.import_image()
+        self.engines = at_once(lambda host: host.engine(folder / host.name), self.hosts)
+        at_once(Engine.import_image, self.engines)
 
 
 @contextmanager
@@ -405,8 +404,8 @@ async def rig(there: Machines, folder: Path, *, unlinked: Sequence[int] = ()) ->
         yield cluster
     finally:
         await cluster.close()
+        await asyncio.gather(*(asyncio.to_thread(node.engine.remove_containers) for node in nodes))
         for node in nodes:
-            await asyncio.to_thread(node.engine.remove_containers)
             await node.plane.clear()
             await node.stop()
         for name in set(there.lab.hosts) - {f"h{number}" for number in range(1, len(nodes) + 1)}:

@@ -39,7 +39,7 @@ def rig() -> Iterator[Rig]:
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """Short, as a socket's path may have 107 bytes only."""
-    made = Path(tempfile.mkdtemp(prefix="shoal-st-", dir="/tmp"))
+    made = Path(tempfile.mkdtemp(prefix="shoal-st-"))
     yield made
     unmount_below(made)
     shutil.rmtree(made, ignore_errors=True)

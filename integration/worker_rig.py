@@ -80,7 +80,7 @@ class Rig:
 @contextmanager
 def dockerd(name: str, *, settings: Mapping[str, object] = {}) -> Iterator[Rig]:
     """Start one, give it the image, take everything away at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="shoal-rig-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="shoal-rig-"))
     with namespace(name) as netns:
         launcher = EngineLauncher(
             state=folder / "state",
