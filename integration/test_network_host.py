@@ -107,18 +107,18 @@ def test_no_network_meets_an_underlay_that_is_larger_than_any_subnet(archive: Pa
 
 
 def test_a_full_network_is_foretold_explained_with_its_figures_and_goes_on_once_there_is_room(manager: Daemon) -> None:
-    manager.docker("network", "create", "-d", "overlay", "--subnet", "10.44.0.0/28", "narrow")
-    create(manager, "many", "--network", "narrow", "--replicas", "14", command=("sleep", "1000"))
-    manager.wait_running("many", 12, seconds=90)
-    full = "network narrow (10.44.0.0/28) has no free address: 13 of 13 in use"
+    manager.docker("network", "create", "-d", "overlay", "--subnet", "10.44.0.0/29", "narrow")
+    create(manager, "many", "--network", "narrow", "--replicas", "6", command=("sleep", "1000"))
+    manager.wait_running("many", 4)
+    full = "network narrow (10.44.0.0/29) has no free address: 5 of 5 in use"
     wait_until(lambda: manager.shoal("service", "why", "many").count(full) == 2, what="two tasks say why they wait")
-    assert "WARNING: network narrow (10.44.0.0/28) has 13 of 13 addresses in use" in warnings(manager)
-    left = "network narrow (10.44.0.0/28) has 0 of 13 addresses left, and service other wants 3 more: some of its tasks will wait"
+    assert "WARNING: network narrow (10.44.0.0/29) has 5 of 5 addresses in use" in warnings(manager)
+    left = "network narrow (10.44.0.0/29) has 0 of 5 addresses left, and service other wants 3 more: some of its tasks will wait"
     assert left in said_by(manager, "service", "create", "--name", "other", "--network", "narrow", "--replicas", "2", "--detach", IMAGE)
     manager.docker("service", "rm", "other")
-    manager.docker("service", "scale", "--detach", "many=3")
+    manager.docker("service", "scale", "--detach", "many=1")
     wait_until(lambda: "narrow" not in warnings(manager), what="the warning goes with the tasks")
-    manager.wait_running("many", 3)
+    manager.wait_running("many", 1)
     remove(manager, "many")
     manager.docker("network", "rm", "narrow")
 
