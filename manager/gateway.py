@@ -84,7 +84,7 @@ class Leadership(Protocol):
         ...
 
     def hasten(self, node_id: Id) -> None:
-        """This manager led and did something for that one, where somebody waits to see it."""
+        """This manager leads and does something for that one, where somebody waits to see it; said before, and after for what took long."""
         ...
 
     def no_leader(self, *hints: str) -> NoLeader:
@@ -169,6 +169,7 @@ class Gateway:
         if request.term not in (0, leading.term):
             raise NoLeader(f"this was for the leader of term {request.term}, and this is term {leading.term}")
         control = leading.control
+        self._leadership.hasten(caller.node_id)
         async with asyncio.TaskGroup() as group:
             answers = [group.create_task(_answer(control, caller, encoded)) for encoded in request.encoded]
         self._leadership.hasten(caller.node_id)

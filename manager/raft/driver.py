@@ -287,7 +287,7 @@ class Raft:
         self._put(Unreachable(member=member))
 
     def hasten_commit(self, member: MemberId) -> None:
-        """Somebody there waits to see what is committed by now; nothing on a member that does not lead."""
+        """Somebody there waits to see what is committed by now, or proposed next; nothing on a member that does not lead."""
         self._put(AwaitsCommit(member=member))
 
     def suspect(self, member: MemberId) -> None:

@@ -125,7 +125,7 @@ def _handle(state: State, event: Event) -> None:  # noqa: C901, PLR0912 - one li
                 replication.tell_commit(state, state.role)
         case AwaitsCommit(member=member):
             if isinstance(state.role, Leader):
-                replication.hasten_commit(state.role, member, index=state.log.commit)
+                replication.hasten_commit(state.role, member, index=state.log.last_index + 1)
         case SnapshotSaved(snapshot=snapshot, keep_from=keep_from):
             state.log.compact(snapshot, keep_from=keep_from)
         case SnapshotArrived():

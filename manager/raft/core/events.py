@@ -59,7 +59,9 @@ class TellCommit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class AwaitsCommit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Somebody at that member waits until it has applied what is committed now: the news must not wait for entries to ride with."""
+    """Somebody at that member waits until it has applied what is committed, or proposed next: the news must not wait for entries to ride
+    with.
+    """
 
     member: MemberId
 

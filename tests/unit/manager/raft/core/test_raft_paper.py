@@ -427,6 +427,15 @@ def test_a_commit_that_somebody_waits_for_is_told_at_once() -> None:
     assert bench.said() == [], "it is no news any more"
 
 
+def test_a_commit_of_what_is_proposed_next_is_told_at_once_where_somebody_waits_for_it() -> None:
+    bench = Bench().elected()
+    bench.step(TellCommit())
+    bench.step(AwaitsCommit(member=B), Propose(request=1, payloads=(b"x",)))
+    bench.write()
+    bench.hear(B, Appended(term=2, match=3))
+    assert bench.said() == [Committed(term=2, commit=3)]
+
+
 def test_a_commit_that_somebody_waits_for_rides_with_entries_that_leave_now() -> None:
     bench = Bench().elected()
     bench.step(AwaitsCommit(member=B), Propose(request=1, payloads=(b"x",)))
