@@ -84,6 +84,8 @@ class Storm:
         self._faults = faults
         self._demoted_at = float("-inf")
         self._usually_slow = 0.0
+        self._are_leaving = 0
+        """Farewells may take long, and end in the loss of a disk: two at once may be one too many."""
 
     async def run(self, until: float) -> None:
         world, rng = self._world, self._rng
@@ -195,7 +197,8 @@ class Storm:
 
     def _leave(self, *, told: bool) -> None:
         world, host = self._world, self._rng.choice(self._world.hosts)
-        if host.daemon is not None and may_leave(world.hosts, host) and world.loop.time() - self._demoted_at > SETTLES_WITHIN:
+        has_settled = not self._are_leaving and world.loop.time() - self._demoted_at > SETTLES_WITHIN
+        if host.daemon is not None and has_settled and may_leave(world.hosts, host):
             self._demoted_at = world.loop.time()
             world.go_on(self._leave_and_come_back(host, host.daemon, told=told))
 
@@ -203,7 +206,9 @@ class Storm:
         world = self._world
         if told:
             world.trace.note(f"operator: {host.name} leaves")
+        self._are_leaving += 1
         was = await leave(world, host, daemon, rng=self._rng, told=told)
+        self._are_leaving -= 1
         if was is None:
             return
         self._later(self._rng.uniform(0.2, 3.0), lambda: world.up(host))

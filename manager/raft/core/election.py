@@ -63,7 +63,7 @@ def count_own_vote(state: State) -> None:
 def on_pre_vote(state: State, sender: MemberId, asked: PreVote) -> None:
     if asked.term > state.term and state.hears_another_leader(than=sender):
         return
-    granted = asked.term > state.term and state.log.is_current(asked.last_index, asked.last_term)
+    granted = state.may_vote and asked.term > state.term and state.log.is_current(asked.last_index, asked.last_term)
     state.send(sender, PreVoteReply(term=asked.term if granted else state.term, granted=granted))
 
 
@@ -76,7 +76,7 @@ def on_pre_vote_reply(state: State, sender: MemberId, reply: PreVoteReply) -> No
 def on_vote(state: State, sender: MemberId, asked: Vote) -> None:
     """One vote a term, first come first served, and only for a log that has all we have (paper 5.2, 5.4.1)."""
     free = state.vote == sender or (state.vote is None and state.leader is None)
-    granted = free and asked.term == state.term and state.log.is_current(asked.last_index, asked.last_term)
+    granted = state.may_vote and free and asked.term == state.term and state.log.is_current(asked.last_index, asked.last_term)
     if granted:
         state.vote = sender
         state.elapsed = 0

@@ -52,6 +52,8 @@ class HardState(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=
 
     term: int = 0
     vote: MemberId | None = None
+    votes_from: int | None = 0
+    """Where the log must reach before this member may vote; None until a leader has told one that began with an empty log."""
 
 
 class SnapshotMeta(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True):

@@ -21,8 +21,17 @@ def heed(state: State, leader: MemberId) -> None:
         roles.become_follower(state, state.term, leader)
 
 
+def catch_up_first(state: State, commit: int) -> None:
+    """Who began with an empty log may have lost one, with what it had voted and acknowledged: all of that is in what is committed by now,
+    or was never needed, for it was counted out since (thesis 4.1). Before it has caught up it would vote for who lacks it.
+    """
+    if state.votes_from is None:
+        state.votes_from = commit
+
+
 def on_append(state: State, sender: MemberId, append: Append) -> None:
     heed(state, sender)
+    catch_up_first(state, append.commit)
     log = state.log
     if append.prev_index < log.commit:
         # What is committed here equals the leader's: say how far that is, instead of comparing what may be compacted.
@@ -60,6 +69,7 @@ def on_heartbeat(state: State, sender: MemberId, beat: Heartbeat) -> None:
 def on_snapshot(state: State, event: SnapshotArrived) -> None:
     """Take a snapshot only if it is ahead of us: a log that has its last entry keeps what follows (paper section 7)."""
     heed(state, event.sender)
+    catch_up_first(state, event.snapshot.index)
     log, snapshot = state.log, event.snapshot
     if snapshot.index <= log.commit:
         state.send_durably(event.sender, Appended(term=state.term, match=log.commit))

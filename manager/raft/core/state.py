@@ -105,6 +105,7 @@ class State:
         self.draw = draw
         self.term = stored.hard.term
         self.vote = stored.hard.vote
+        self.votes_from = None if stored.is_empty else stored.hard.votes_from
         self.durable_hard = stored.hard
         self.log = Log(stored)
         self.voters = self.log.membership.voters
@@ -114,11 +115,15 @@ class State:
         self.stood_in_vain = 0  # elections since a leader was heard of
         self.effects: list[Effect] = []
         self._held: list[Send] = []
-        self._ordered_hard = stored.hard
+        self._ordered_hard = self._hard
         self._installing: SnapshotMeta | None = None
         self._ticket = 0
         self._tickets: list[tuple[int, HardState]] = []
         self.restart_timeout()
+
+    @property
+    def _hard(self) -> HardState:
+        return HardState(term=self.term, vote=self.vote, votes_from=self.votes_from)
 
     def restart_timeout(self) -> None:
         """Drawn in [election, 2 election) (paper 5.2). After a first vain election sooner: no leader is there to be disturbed, and
@@ -145,7 +150,12 @@ class State:
 
     @property
     def is_voter(self) -> bool:
-        return self.me in self.voters
+        return self.me in self.voters and self.may_vote
+
+    @property
+    def may_vote(self) -> bool:
+        """One that began with an empty log has caught up (`following.catch_up_first`)."""
+        return self.votes_from is not None and self.log.last_index >= self.votes_from
 
     @property
     def has_settled(self) -> bool:
@@ -172,7 +182,7 @@ class State:
 
     def order_writes(self) -> None:
         """At the end of a step: whatever became due to be written is, and what depends on it waits for it."""
-        hard = HardState(term=self.term, vote=self.vote)
+        hard = self._hard
         new_hard = hard if hard != self._ordered_hard else None
         entries = self.log.take_unwritten()
         release = tuple(self._held)

@@ -447,3 +447,44 @@ def test_a_follower_that_is_told_of_a_commit_applies_and_does_not_answer() -> No
     bench.hear(B, Committed(term=1, commit=2))
     assert bench.said() == []
     assert [entry.index for apply in bench.of(Apply) for entry in apply.entries] == [2]
+
+
+def began_empty(stored: Stored = Stored()) -> Bench:  # noqa: B008 - it is frozen
+    bench = Bench()
+    bench.core = Core(A, stored=stored, draw=lambda _: 0, settings=SETTINGS)
+    return bench
+
+
+def grants(bench: Bench, term: int) -> bool:
+    """To one whose log has everything, whom no leader is known to be against."""
+    for _ in range(2 * SETTINGS.election_ticks):
+        bench.step(Tick())
+    bench.hear(B, Vote(term=term, last_index=99, last_term=6))
+    (reply,) = [message for message in bench.held() if isinstance(message, VoteReply)]
+    return reply.granted
+
+
+def test_4_1_who_begins_with_an_empty_log_votes_only_once_it_has_what_was_committed_by_then() -> None:
+    """It may be a member that lost its log: what it had voted, and acknowledged, it does not know any more."""
+    bench = began_empty()
+    assert not grants(bench, term=5)
+    bench.hear(C, Append(term=6, prev_index=0, prev_term=0, commit=3, entries=(FOUNDING, *commands(2, 1))))
+    assert not grants(bench, term=7)
+    again = began_empty(Stored(hard=bench.core.state._hard, entries=(FOUNDING, *commands(2, 1)), commit=2))
+    assert not grants(again, term=8), "a restart makes no difference"
+    again.hear(C, Append(term=9, prev_index=2, prev_term=1, commit=3, entries=commands(3, 1)))
+    assert grants(again, term=10)
+
+
+def test_4_1_before_that_it_does_not_stand_either_though_its_log_says_that_it_is_a_voter() -> None:
+    bench = began_empty()
+    bench.hear(C, Append(term=6, prev_index=0, prev_term=0, commit=3, entries=(FOUNDING, *commands(2, 1))))
+    for _ in range(4 * SETTINGS.election_ticks):
+        bench.step(Tick())
+        assert bench.said() == []
+    bench.hear(C, Append(term=6, prev_index=2, prev_term=1, commit=3, entries=commands(3, 1)))
+    said: list[Message] = []
+    for _ in range(4 * SETTINGS.election_ticks):
+        bench.step(Tick())
+        said += bench.said()
+    assert any(isinstance(message, PreVote) for message in said)
