@@ -60,7 +60,7 @@ def wait_until(true: Callable[[], Any], *, what: str, seconds: float = 30, every
         try:
             if answer := true():
                 return answer
-        except (CommandFailed, OSError, KeyError, IndexError, ValueError) as not_yet:
+        except (CommandFailed, OSError, LookupError, ValueError) as not_yet:
             problem = str(not_yet)
         time.sleep(every)
     raise TimeoutError(f"{what}: not within {seconds:g} s (last: {answer!r} {problem})")

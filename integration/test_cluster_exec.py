@@ -304,7 +304,7 @@ def test_a_node_that_stands_still_ends_what_was_begun_there(breakable: Cluster) 
 
 
 def test_a_conversation_outlives_the_leader_but_neither_of_its_ends(breakable: Cluster) -> None:
-    leader = breakable.leader()
+    leader = wait_until(breakable.leader, what="somebody leads")
     one, other = [daemon for name, daemon in breakable.daemons.items() if name.startswith("m") and daemon is not leader]
     worker = breakable.daemons["w1"]
     container = a_task_on(one, "w1")

@@ -234,6 +234,10 @@ def test_a_malformed_stack_file_is_refused_with_its_place(manager: Daemon, tmp_p
 
 
 # -- clients that behave badly -------------------------------------------------------------------------------------------------------------
+COME_AND_GO = 2
+"""Connections that a daemon makes for itself, now and then."""
+
+
 def open_sockets(daemon: Daemon) -> int:
     held = Path(f"/proc/{daemon.pid}/fd")
     return sum(os.readlink(fd).startswith("socket:") for fd in held.iterdir() if fd.is_symlink())
@@ -249,12 +253,12 @@ def test_a_client_that_hangs_up_in_a_stream_leaves_nothing_open(manager: Daemon,
         client.sendall(f"GET {VERSION}{target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     for client in clients:
         assert client.recv(4096).startswith(b"HTTP/1.1 200")
-    assert open_sockets(manager) >= idle + 20
+    assert open_sockets(manager) >= idle + 20 - COME_AND_GO
     for client in clients[:10]:
         client.shutdown(socket.SHUT_WR)
     for client in clients:
         client.close()
-    wait_until(lambda: open_sockets(manager) <= idle + 2, what="the daemon's ends are closed")
+    wait_until(lambda: open_sockets(manager) <= idle + COME_AND_GO, what="the daemon's ends are closed")
 
 
 def test_a_killed_cli_leaves_the_stream_to_the_others(manager: Daemon) -> None:
