@@ -74,11 +74,15 @@ class _Line:
 
     def join(self, asked: _Asked) -> None:
         self.waiting.append(asked)
-        if self.company.is_there(len(self.waiting)):
+        if self._are_enough:
             self.came.set()
 
+    @property
+    def _are_enough(self) -> bool:
+        return len(self.waiting) >= MOST_COMMANDS or self.company.is_there(len(self.waiting))
+
     async def gather(self) -> None:
-        while not self.company.is_there(len(self.waiting)):
+        while not self._are_enough:
             self.came.clear()
             try:
                 async with asyncio.timeout(self._moment):

@@ -69,6 +69,20 @@ async def test_those_that_were_answered_together_go_together_again() -> None:
     assert leader.asked == [["a", "b", "c"], ["d", "e", "f"]]
 
 
+async def test_as_many_as_fit_in_a_call_wait_for_nobody() -> None:
+    leader = Leader(moment=60)
+    first = leader.ask("a", "b")
+    await settle()
+    meanwhile = leader.ask(*(f"c{number}" for number in range(bundles.MOST_COMMANDS)))
+    await settle()
+    leader.grant(0)
+    await asyncio.gather(*first)
+    await settle()
+    leader.grant(1)
+    await asyncio.gather(*meanwhile)
+    assert [len(names) for names in leader.asked] == [2, bundles.MOST_COMMANDS]
+
+
 async def test_one_that_comes_without_them_is_not_held_back_for_long() -> None:
     leader = Leader()
     first = leader.ask("a", "b", "c")
